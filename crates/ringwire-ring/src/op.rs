@@ -1,0 +1,128 @@
+//! Operations and their completions.
+
+use std::fmt;
+use std::io;
+
+use crate::data::Data;
+
+/// A connected socket: the index of a direct descriptor of the driver that accepted or connected it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Socket(pub u32);
+
+/// A listening socket of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listener(pub u32);
+
+/// Names one operation in flight. A token whose operation has ended names nothing: slots carry a generation.
+///
+/// As the kernel's `user_data`: kind in the top 8 bits, generation in 24, slot in 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpToken(pub u64);
+
+/// An operation. `W` is the driver's [`Waker`](crate::Waker).
+#[derive(Debug)]
+pub enum Op<W> {
+    /// Accept connections until cancelled (multishot).
+    Accept(Listener),
+    /// Receive into leased buffers until cancelled, ended or out of buffers (multishot).
+    Receive(Socket),
+    /// Transmit now, as far as the socket takes it. **No completion when all went out**: that is known once the
+    /// `enter` that submitted it has returned and its completions are drained. Otherwise [`Event::Short`].
+    /// At most one per socket and turn, and nothing else may be sending on that socket: two would interleave.
+    Transmit(Socket, Data),
+    /// Transmit all, waiting in the kernel for room. Always completes, with [`Event::Sent`].
+    Send(Socket, Data),
+    /// Complete once when the socket can take more.
+    Writable(Socket),
+    /// End another operation early. Has no completion of its own; the operation completes as cancelled,
+    /// unless it has completed already.
+    Cancel(OpToken),
+    /// Tell the peer that nothing more will be sent (half-close). No completion.
+    Shutdown(Socket),
+    /// Close the socket and free its descriptor. Nothing may be in flight on it. Completes with [`Event::Closed`].
+    Close(Socket),
+    /// Wake another shard. No completion.
+    Wake(W),
+}
+
+/// Why an operation was refused. The operation comes back with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitError {
+    /// As many operations are in flight as completions fit: wait for some to end.
+    Full,
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SubmitError::Full => f.write_str("too many operations in flight for the completion queue"),
+        }
+    }
+}
+
+impl std::error::Error for SubmitError {}
+
+/// A provided buffer that the kernel has filled, taken out of the buffer ring until it is
+/// [released](crate::Driver::release).
+#[derive(Debug)]
+#[must_use = "a lease that is not released leaves the buffer ring one buffer short"]
+pub struct Lease {
+    /// Which buffer of the ring it is.
+    pub id: u16,
+    /// The buffer; the first `len` bytes were received.
+    pub buffer: Box<[u8]>,
+    /// Bytes received, at least one.
+    pub len: usize,
+}
+
+impl Lease {
+    /// The bytes received, to be unmasked and parsed in place.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+/// What became of an operation, or one more result of a multishot operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// The operation.
+    pub token: OpToken,
+    /// The context that was given with the operation.
+    pub context: u32,
+    /// Whether the operation goes on (`IORING_CQE_F_MORE`). If not, its token names nothing any more.
+    pub more: bool,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection came in, or accepting failed (out of descriptors, say).
+    Accepted(io::Result<Socket>),
+    /// Bytes came in.
+    Received(Lease),
+    /// The peer has finished sending (EOF).
+    EndOfStream,
+    /// No provided buffer was free; receive again once some are released.
+    NoBuffers,
+    /// Receiving failed: the connection is broken, or the operation was cancelled (`ECANCELED`).
+    ReceiveFailed(io::Error),
+    /// A [`Op::Transmit`] did not go out whole. The data comes back; its first `sent` bytes are with the kernel.
+    Short {
+        /// What was to be transmitted.
+        data: Data,
+        /// How much of it was.
+        sent: usize,
+        /// Anything but "would block" means that the connection is broken.
+        error: Option<io::Error>,
+    },
+    /// A [`Op::Send`] ended: all went out, or the connection broke. The data comes back.
+    Sent(Data, io::Result<()>),
+    /// The socket can take more, or waiting for that failed.
+    Writable(io::Result<()>),
+    /// The descriptor is free again.
+    Closed,
+    /// Somebody woke this driver.
+    Woken,
+}
