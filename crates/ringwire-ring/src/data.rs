@@ -126,6 +126,11 @@ impl Staged {
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
+
+    /// The turn whose arena holds it.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn
+    }
 }
 
 /// Memory for what one turn of the loop transmits.

@@ -1,0 +1,14 @@
+//! The Linux driver: a [`Driver`](crate::Driver) on io_uring.
+
+mod buffers;
+mod features;
+mod ring;
+mod socket;
+mod table;
+mod thread;
+mod wake;
+
+pub use features::{Features, Unavailable};
+pub use ring::{Ring, RingOptions};
+pub use thread::{Termination, allowed_cores, pin_to_core, raise_descriptor_limit};
+pub use wake::RingWaker;

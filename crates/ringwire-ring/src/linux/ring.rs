@@ -1,0 +1,520 @@
+//! The driver itself.
+//!
+//! How a turn goes: `submit` writes submission queue entries; `enter` hands them all over, waits, and returns;
+//! `complete` reads the completion queue until it is empty. Three facts carry the design:
+//!
+//! - A transmission ([`Op::Transmit`]) is a send with `MSG_DONTWAIT`, so it runs inside `io_uring_enter` and never
+//!   outlives it: the kernel neither parks it (`REQ_F_NOWAIT`) nor hands it to a worker. With `MSG_WAITALL` a short
+//!   one counts as failed, so `CQE_SKIP_SUCCESS` leaves exactly the short ones to complete, and their completions
+//!   are there when `enter` returns.
+//! - All completions are drained before the next `enter` and operations in flight never exceed the completion
+//!   queue, so the completions of one submission always fit.
+//! - What the kernel can see is owned by the table, the arenas or the buffer ring until the kernel has given it up,
+//!   and if that cannot be had at the end, it is leaked.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{CancelBuilder, Fd, Fixed, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+
+use super::buffers::{BufferRing, GROUP};
+use super::features::{Features, Unavailable, set_up};
+use super::socket;
+use super::table::{Kind, Table, UserData, untracked};
+use super::wake::RingWaker;
+use crate::clock::{Clock, Instant};
+use crate::data::{Arena, Data, Staged};
+use crate::driver::{Driver, ListenOptions, Wait};
+use crate::op::{Completion, Event, Lease, Listener, Op, OpToken, Socket, SubmitError};
+
+/// Sizes of a ring.
+#[derive(Clone, Debug)]
+pub struct RingOptions {
+    /// Submission queue entries; 64 bytes each. More operations than this in one turn cost one more system call
+    /// per so many.
+    pub submission_entries: u32,
+    /// Direct descriptors: sockets open at once. Kernel memory only; bounded by `RLIMIT_NOFILE`.
+    pub sockets_max: u32,
+    /// Buffers of the buffer ring, a power of two of at most 32,768.
+    pub receive_buffers: u16,
+    /// Bytes of each. Memory of the ring: `receive_buffers * receive_buffer_bytes`, touched as traffic needs it.
+    pub receive_buffer_bytes: u32,
+}
+
+/// Fewest completion queue entries, for rings with few sockets.
+const COMPLETION_ENTRIES_MIN: u32 = 4096;
+/// Most that the kernel grants (`IORING_MAX_CQ_ENTRIES`).
+const COMPLETION_ENTRIES_MAX: u32 = 65_536;
+/// Operations in flight per socket: a receive, and a send or a wait for room, and a close in passing.
+const OPERATIONS_PER_SOCKET: u32 = 2;
+
+/// A [`Driver`] on io_uring. Belongs to the thread that made it.
+#[derive(Debug)]
+pub struct Ring {
+    // Dropped by hand: first the ring ends, then the memory that the kernel saw is freed.
+    kernel: ManuallyDrop<Kernel>,
+    seen: ManuallyDrop<Seen>,
+    features: Features,
+    listeners: Vec<Option<OwnedFd>>,
+    adopted: u32,
+    completion_entries: usize,
+    clock: Clock,
+    turn: u32,
+    /// Transmissions of this turn, whose end is that `enter` has returned and completions are drained.
+    transmissions: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Kernel {
+    ring: RingFd,
+    waker: RingWaker,
+}
+
+/// The ring, with how to name it in `io_uring_enter`.
+struct RingFd {
+    ring: IoUring,
+    /// Whether the descriptor is registered, and as what.
+    registered: Option<u32>,
+}
+
+impl std::fmt::Debug for RingFd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RingFd").field("registered", &self.registered).finish_non_exhaustive()
+    }
+}
+
+/// Memory that the kernel sees while operations are in flight.
+#[derive(Debug)]
+struct Seen {
+    table: Table,
+    buffers: BufferRing,
+    arenas: [Arena; 2],
+}
+
+impl Ring {
+    /// Sets up a ring for the calling thread.
+    pub fn new(options: &RingOptions) -> Result<Self, Unavailable> {
+        let wanted = options.sockets_max.saturating_mul(OPERATIONS_PER_SOCKET).next_power_of_two();
+        let entries = wanted.clamp(COMPLETION_ENTRIES_MIN, COMPLETION_ENTRIES_MAX);
+        let (ring, no_sq_array) = set_up(options.submission_entries, entries)?;
+        let buffers = BufferRing::new(options.receive_buffers, options.receive_buffer_bytes);
+        let buffers = buffers.map_err(Unavailable::Other)?;
+        buffers.register(&ring.submitter()).map_err(Unavailable::from_setup)?;
+        ring.submitter().register_files_sparse(options.sockets_max).map_err(|error| {
+            let words = format!("{} direct descriptors (RLIMIT_NOFILE bounds them): {error}", options.sockets_max);
+            Unavailable::Other(io::Error::new(error.kind(), words))
+        })?;
+        let waker = RingWaker::new(ring.as_raw_fd()).map_err(Unavailable::Other)?;
+        let registered = register_ring_fd(&ring);
+        let features = Features::of(ring.params(), no_sq_array, registered.is_some());
+        let completion_entries = ring.params().cq_entries() as usize;
+        let mut this = Self {
+            kernel: ManuallyDrop::new(Kernel { ring: RingFd { ring, registered }, waker }),
+            seen: ManuallyDrop::new(Seen {
+                table: Table::default(),
+                buffers,
+                arenas: [Arena::new(0), Arena::new(u32::MAX)],
+            }),
+            features,
+            listeners: Vec::new(),
+            adopted: 0,
+            completion_entries,
+            clock: Clock::start(),
+            turn: 0,
+            transmissions: Vec::new(),
+        };
+        this.poll_wakes();
+        Ok(this)
+    }
+
+    /// What this kernel offers.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Takes a connected socket into the direct descriptors. For rings that do not accept: the kernel and this call
+    /// do not know of each other's choice of descriptors.
+    pub fn adopt(&mut self, stream: TcpStream) -> io::Result<Socket> {
+        let socket = Socket(self.adopted);
+        self.kernel.ring.ring.submitter().register_files_update(socket.0, &[stream.as_raw_fd()])?;
+        self.adopted += 1;
+        Ok(socket)
+    }
+
+    /// Writes an entry into the submission queue, making room with a system call if it is full.
+    fn push(&mut self, entry: &Entry) {
+        // SAFETY: `submit` and `poll_wakes` build entries whose buffers live in `seen` until the operation has ended,
+        // and whose other arguments are numbers.
+        while unsafe { self.kernel.ring.ring.submission().push(entry) }.is_err() {
+            // Without GETEVENTS no deferred work runs: only what completes at once is posted, which fits because the
+            // completion queue was drained before this turn. An error leaves the entries where they are; the next
+            // `enter` reports it if it persists.
+            let _ = self.kernel.ring.enter(0, 0, None);
+        }
+    }
+
+    /// Keeps a poll on the wake eventfd. Multishot, so a wake costs a completion and no read of the eventfd.
+    fn poll_wakes(&mut self) {
+        let fd = Fd(self.kernel.waker.event_fd());
+        let poll = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true);
+        self.push(&poll.build().user_data(untracked(Kind::WakePoll)));
+    }
+
+    fn token(&mut self, kind: Kind, context: u32, data: Option<Data>) -> (OpToken, u32) {
+        self.seen.table.insert(kind, context, data)
+    }
+
+    /// Address and length of what the operation in `slot` sends.
+    fn bytes_of(&self, slot: u32) -> (*const u8, u32) {
+        let data = self.seen.table.data(slot).expect("a send has data");
+        let pointer = match data {
+            Data::Staged(staged) => self.staged(staged).as_ptr(),
+            Data::Shared(shared) => shared.as_ptr(),
+            Data::Owned { bytes, start } => bytes[*start..].as_ptr(),
+        };
+        let len = i32::try_from(data.len()).expect("one send is shorter than 2 GiB: its result is an i32");
+        (pointer, len.unsigned_abs())
+    }
+
+    /// Ends what `enter` has finished without a completion: the transmissions that went out whole.
+    fn settle(&mut self) {
+        for slot in self.transmissions.drain(..) {
+            if self.seen.table.is_live(slot) {
+                self.seen.table.remove(slot);
+            }
+        }
+    }
+
+    /// Turns a completion queue entry into a completion, or `None` if it is the driver's own affair.
+    fn read(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
+        let name = UserData::parse(entry.user_data())?;
+        let (result, flags) = (entry.result(), entry.flags());
+        let more = cqueue::more(flags);
+        let (token, slot) = (OpToken(entry.user_data()), name.slot);
+        match name.kind {
+            Kind::Quiet => return None,
+            Kind::Woken | Kind::WakePoll => {
+                if name.kind == Kind::WakePoll && !more {
+                    self.poll_wakes();
+                }
+                return Some(Completion { token, context: 0, more: true, event: Event::Woken });
+            }
+            Kind::Accept | Kind::Receive | Kind::Transmit | Kind::Send | Kind::Writable | Kind::Close => {}
+        }
+        let Some(context) = self.seen.table.context(name) else {
+            return self.orphan(name.kind, result, flags);
+        };
+        let data = if more { None } else { self.seen.table.remove(slot) };
+        let event = match name.kind {
+            Kind::Accept => Event::Accepted(check(result).map(Socket)),
+            Kind::Receive => self.received(result, flags),
+            Kind::Transmit => short(data.expect("a transmission has data"), result),
+            Kind::Send => sent(data.expect("a send has data"), result),
+            Kind::Writable => Event::Writable(check(result).map(drop)),
+            Kind::Close => Event::Closed,
+            Kind::Quiet | Kind::Woken | Kind::WakePoll => unreachable!("returned above"),
+        };
+        Some(Completion { token, context, more, event })
+    }
+
+    fn received(&mut self, result: i32, flags: u32) -> Event {
+        let buffer = cqueue::buffer_select(flags);
+        match (result, buffer) {
+            (1.., Some(id)) => Event::Received(self.seen.buffers.take(id, result as usize)),
+            (_, buffer) => {
+                if let Some(id) = buffer {
+                    self.seen.buffers.put_back(id);
+                }
+                match -result {
+                    ..=0 => Event::EndOfStream,
+                    libc::ENOBUFS => Event::NoBuffers,
+                    errno => Event::ReceiveFailed(io::Error::from_raw_os_error(errno)),
+                }
+            }
+        }
+    }
+
+    /// Takes back what a completion carries whose operation is not known (any more): its buffer or descriptor.
+    fn orphan(&mut self, kind: Kind, result: i32, flags: u32) -> Option<Completion> {
+        match kind {
+            Kind::Receive => {
+                if let Some(id) = cqueue::buffer_select(flags) {
+                    self.seen.buffers.put_back(id);
+                }
+            }
+            Kind::Accept => {
+                if let Ok(descriptor) = check(result) {
+                    let close = opcode::Close::new(Fixed(descriptor)).build().flags(Flags::SKIP_SUCCESS);
+                    self.push(&close.user_data(untracked(Kind::Quiet)));
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Cancels everything and waits, for a bounded time, until nothing is in flight.
+    fn end(&mut self) -> io::Result<()> {
+        const ROUNDS: u32 = 100;
+        for _ in 0..ROUNDS {
+            while self.complete().is_some() {}
+            if self.seen.table.len() == 0 {
+                return Ok(());
+            }
+            let cancel = opcode::AsyncCancel2::new(CancelBuilder::any()).build().flags(Flags::SKIP_SUCCESS);
+            self.push(&cancel.user_data(untracked(Kind::Quiet)));
+            let soon = self.clock.now() + std::time::Duration::from_millis(10);
+            self.enter(Wait::Until(soon))?;
+        }
+        Err(io::Error::from(io::ErrorKind::TimedOut))
+    }
+}
+
+impl Driver for Ring {
+    type Waker = RingWaker;
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn waker(&self) -> RingWaker {
+        self.kernel.waker.clone()
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(Listener, SocketAddr)> {
+        let (socket, address) = socket::listen(options)?;
+        self.listeners.push(Some(socket));
+        let index = u32::try_from(self.listeners.len() - 1).expect("few listeners");
+        Ok((Listener(index), address))
+    }
+
+    fn close_listener(&mut self, listener: Listener) {
+        self.listeners[listener.0 as usize] = None;
+    }
+
+    fn submit(&mut self, op: Op<RingWaker>, context: u32) -> Result<OpToken, (SubmitError, Op<RingWaker>)> {
+        if self.seen.table.len() >= self.completion_entries {
+            return Err((SubmitError::Full, op));
+        }
+        let (entry, token) = match op {
+            Op::Accept(listener) => {
+                let Some(fd) = self.listeners.get(listener.0 as usize).and_then(Option::as_ref) else {
+                    panic!("accept on a listener that is closed");
+                };
+                let accept = opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).allocate_file_index(true);
+                (accept.build(), self.token(Kind::Accept, context, None).0)
+            }
+            Op::Receive(socket) => {
+                let receive = opcode::RecvMulti::new(Fixed(socket.0), GROUP);
+                (receive.build(), self.token(Kind::Receive, context, None).0)
+            }
+            Op::Transmit(socket, data) => {
+                let (token, slot) = self.token(Kind::Transmit, context, Some(data));
+                self.transmissions.push(slot);
+                let (pointer, len) = self.bytes_of(slot);
+                let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+                let send = opcode::Send::new(Fixed(socket.0), pointer, len).flags(flags);
+                (send.build().flags(Flags::SKIP_SUCCESS), token)
+            }
+            Op::Send(socket, data) => {
+                assert!(!matches!(data, Data::Staged(_)), "a staged range does not outlive its turn");
+                let (token, slot) = self.token(Kind::Send, context, Some(data));
+                let (pointer, len) = self.bytes_of(slot);
+                let send = opcode::Send::new(Fixed(socket.0), pointer, len);
+                (send.flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL).build(), token)
+            }
+            Op::Writable(socket) => {
+                let poll = opcode::PollAdd::new(Fixed(socket.0), libc::POLLOUT as u32);
+                (poll.build(), self.token(Kind::Writable, context, None).0)
+            }
+            Op::Close(socket) => {
+                (opcode::Close::new(Fixed(socket.0)).build(), self.token(Kind::Close, context, None).0)
+            }
+            Op::Cancel(token) => (opcode::AsyncCancel::new(token.0).build().flags(Flags::SKIP_SUCCESS), quiet()),
+            Op::Shutdown(socket) => {
+                let shutdown = opcode::Shutdown::new(Fixed(socket.0), libc::SHUT_WR);
+                (shutdown.build().flags(Flags::SKIP_SUCCESS), quiet())
+            }
+            Op::Wake(waker) => {
+                let message = opcode::MsgRingData::new(Fd(waker.ring_fd()), 0, untracked(Kind::Woken), None);
+                (message.build().flags(Flags::SKIP_SUCCESS), quiet())
+            }
+        };
+        self.push(&entry.user_data(token.0));
+        Ok(token)
+    }
+
+    fn arena(&mut self) -> &mut Arena {
+        let current = (self.turn % 2) as usize;
+        &mut self.seen.arenas[current]
+    }
+
+    fn staged(&self, staged: &Staged) -> &[u8] {
+        let index = (staged.turn() % 2) as usize;
+        self.seen.arenas[index].bytes(staged)
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        assert!(
+            self.kernel.ring.ring.completion().is_empty(),
+            "completions are drained before the next enter, so that those of its submissions fit"
+        );
+        let (want, timeout) = match wait {
+            Wait::No => (0, None),
+            Wait::Forever => (1, None),
+            Wait::Until(deadline) => match deadline.since(self.clock.now()) {
+                std::time::Duration::ZERO => (0, None),
+                timeout => (1, Some(Timespec::from(timeout))),
+            },
+        };
+        self.kernel.ring.enter(want, IORING_ENTER_GETEVENTS, timeout.as_ref())?;
+        // Entries are left only if the kernel was out of memory for requests (EAGAIN); they must go before any
+        // transmission may be taken for done.
+        while !self.kernel.ring.ring.submission().is_empty() {
+            self.kernel.ring.enter(0, IORING_ENTER_GETEVENTS, None)?;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn;
+        self.arena().reset(turn);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        loop {
+            let Some(entry) = self.kernel.ring.ring.completion().next() else {
+                self.settle();
+                return None;
+            };
+            if let Some(completion) = self.read(&entry) {
+                return Some(completion);
+            }
+        }
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.seen.buffers.give_back(lease);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.seen.table.len()
+    }
+
+    fn leased(&self) -> usize {
+        self.seen.buffers.leased()
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // A waker somewhere may keep the ring itself alive, so everything is taken back by name.
+        let ended = self.end().is_ok();
+        let submitter = self.kernel.ring.ring.submitter();
+        let released = submitter.unregister_buf_ring(GROUP).is_ok();
+        let _ = submitter.unregister_files();
+        // SAFETY: dropped once, here, and not used afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.kernel) };
+        if ended && released {
+            // SAFETY: dropped once, here; nothing is in flight and the buffer ring is the kernel's no more, so it uses
+            // none of this memory.
+            unsafe { ManuallyDrop::drop(&mut self.seen) };
+        }
+    }
+}
+
+impl RingFd {
+    /// One `io_uring_enter`: submits all, waits for `want` completions, for `timeout` at most.
+    ///
+    /// Being interrupted, timing out and having to drain first are not errors: the caller looks at what is there.
+    fn enter(&mut self, want: u32, flags: u32, timeout: Option<&Timespec>) -> io::Result<()> {
+        let queued = u32::try_from(self.ring.submission().len()).expect("a submission queue is shorter than 2^32");
+        let (fd, registered) = match self.registered {
+            Some(index) => (index as i32, IORING_ENTER_REGISTERED_RING),
+            None => (self.ring.as_raw_fd(), 0),
+        };
+        let timeout = timeout.map_or(std::ptr::null(), |timeout| &raw const *timeout);
+        let arguments = GetEventsArguments { timeout: timeout as u64, ..GetEventsArguments::default() };
+        // SAFETY: the descriptor is this ring's, and `arguments`, with the time it points to, outlives the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                fd,
+                queued,
+                want,
+                flags | registered | IORING_ENTER_EXT_ARG,
+                &raw const arguments,
+                size_of_val(&arguments),
+            )
+        };
+        if result >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        }
+    }
+}
+
+/// From linux/io_uring.h; the `io-uring` crate keeps them to itself.
+const IORING_ENTER_GETEVENTS: u32 = 1 << 0;
+const IORING_ENTER_EXT_ARG: u32 = 1 << 3;
+const IORING_ENTER_REGISTERED_RING: u32 = 1 << 4;
+const IORING_REGISTER_RING_FDS: u32 = 20;
+
+/// `struct io_uring_getevents_arg`.
+#[repr(C)]
+#[derive(Default)]
+struct GetEventsArguments {
+    signal_mask: u64,
+    signal_mask_bytes: u32,
+    min_wait_us: u32,
+    /// Address of a timespec, relative.
+    timeout: u64,
+}
+
+/// Registers the ring's descriptor for the calling thread. `None` where the kernel refuses: it is a saving only.
+fn register_ring_fd(ring: &IoUring) -> Option<u32> {
+    /// `struct io_uring_rsrc_update`.
+    #[repr(C)]
+    struct Update {
+        offset: u32,
+        reserved: u32,
+        data: u64,
+    }
+    let mut update = Update { offset: u32::MAX, reserved: 0, data: ring.as_raw_fd() as u64 };
+    // SAFETY: `update` is one io_uring_rsrc_update, readable and writable.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring.as_raw_fd(), IORING_REGISTER_RING_FDS, &raw mut update, 1)
+    };
+    (result == 1).then_some(update.offset)
+}
+
+const fn quiet() -> OpToken {
+    OpToken(untracked(Kind::Quiet))
+}
+
+fn check(result: i32) -> io::Result<u32> {
+    u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+/// A transmission completes only when it was short.
+fn short(data: Data, result: i32) -> Event {
+    match check(result) {
+        Ok(sent) => Event::Short { data, sent: sent as usize, error: None },
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Short { data, sent: 0, error: None },
+        Err(error) => Event::Short { data, sent: 0, error: Some(error) },
+    }
+}
+
+fn sent(data: Data, result: i32) -> Event {
+    let outcome = check(result).and_then(|sent| {
+        let all = sent as usize == data.len();
+        if all { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+    });
+    Event::Sent(data, outcome)
+}

@@ -1,0 +1,157 @@
+//! The op table: what the kernel can see of each operation in flight, and whose it is.
+//!
+//! A slot is named by a token with a generation, so that a late completion of an operation that has ended can
+//! never be taken for one of the operation that has the slot now.
+
+use crate::data::Data;
+use crate::op::OpToken;
+
+/// What a completion is about: the top 8 bits of `user_data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Accept = 1,
+    Receive = 2,
+    Transmit = 3,
+    Send = 4,
+    Writable = 5,
+    Close = 6,
+    /// A cancel, a shutdown or a wake of another ring: only their failures complete, and nobody waits for those.
+    Quiet = 7,
+    /// Another ring's message, or the poll of the wake eventfd.
+    Woken = 8,
+    WakePoll = 9,
+}
+
+const GENERATION_BITS: u32 = 24;
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+
+/// `user_data` of an operation without a slot.
+pub(super) const fn untracked(kind: Kind) -> u64 {
+    (kind as u64) << 56
+}
+
+/// The parts of a `user_data`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UserData {
+    pub(super) kind: Kind,
+    generation: u32,
+    pub(super) slot: u32,
+}
+
+impl UserData {
+    /// Takes `user_data` apart. `None` if this driver never wrote it.
+    pub(super) fn parse(user_data: u64) -> Option<Self> {
+        let kind = match (user_data >> 56) as u8 {
+            1 => Kind::Accept,
+            2 => Kind::Receive,
+            3 => Kind::Transmit,
+            4 => Kind::Send,
+            5 => Kind::Writable,
+            6 => Kind::Close,
+            7 => Kind::Quiet,
+            8 => Kind::Woken,
+            9 => Kind::WakePoll,
+            _ => return None,
+        };
+        let generation = (user_data >> 32) as u32 & GENERATION_MASK;
+        Some(Self { kind, generation, slot: (user_data & u64::from(u32::MAX)) as u32 })
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    context: u32,
+    live: bool,
+    data: Option<Data>,
+}
+
+/// Operations in flight.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    /// Operations in flight.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Takes in an operation with what the kernel will see of it.
+    pub(super) fn insert(&mut self, kind: Kind, context: u32, data: Option<Data>) -> (OpToken, u32) {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot { generation: 0, context: 0, live: false, data: None });
+                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 operations in flight")
+            }
+        };
+        let entry = &mut self.slots[slot as usize];
+        debug_assert!(!entry.live, "a free slot is not live");
+        entry.live = true;
+        entry.context = context;
+        entry.data = data;
+        let generation = entry.generation;
+        let user_data = (kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot);
+        (OpToken(user_data), slot)
+    }
+
+    /// The data of the operation in `slot`.
+    pub(super) fn data(&self, slot: u32) -> Option<&Data> {
+        self.slots[slot as usize].data.as_ref()
+    }
+
+    /// Context of the operation that `name` names, if it is still in flight.
+    pub(super) fn context(&self, name: UserData) -> Option<u32> {
+        let entry = self.slots.get(name.slot as usize)?;
+        (entry.live && entry.generation == name.generation).then_some(entry.context)
+    }
+
+    /// Ends the operation in `slot` and gives back its data.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Data> {
+        let entry = &mut self.slots[slot as usize];
+        assert!(entry.live, "an operation ends once");
+        entry.live = false;
+        entry.generation = (entry.generation + 1) & GENERATION_MASK;
+        self.free.push(slot);
+        entry.data.take()
+    }
+
+    /// Whether `slot` is in use.
+    pub(super) fn is_live(&self, slot: u32) -> bool {
+        self.slots[slot as usize].live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_an_ended_operation_names_nothing() {
+        let mut table = Table::default();
+        let (old, slot) = table.insert(Kind::Receive, 7, None);
+        let name = UserData::parse(old.0).expect("own user_data");
+        assert_eq!(name.kind, Kind::Receive);
+        assert_eq!(table.context(name), Some(7));
+        table.remove(slot);
+        assert_eq!(table.context(name), None);
+        let (new, _) = table.insert(Kind::Receive, 8, None);
+        assert_ne!(old, new);
+        assert_eq!(table.context(name), None);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn generations_wrap_within_their_bits() {
+        let mut table = Table::default();
+        let (_, slot) = table.insert(Kind::Send, 0, None);
+        table.slots[slot as usize].generation = GENERATION_MASK;
+        table.remove(slot);
+        let (token, _) = table.insert(Kind::Send, 0, None);
+        assert_eq!(token.0, untracked(Kind::Send));
+    }
+}

@@ -1,0 +1,244 @@
+//! The Linux driver against real sockets on loopback, with standard-library clients.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use ringwire_ring::linux::{Ring, RingOptions};
+use ringwire_ring::{Completion, Data, Driver, Event, ListenOptions, Op, Shared, Socket, Staged, Wait, Waker};
+
+const BUFFERS: u16 = 8;
+const BUFFER_BYTES: u32 = 4096;
+
+fn ring() -> Ring {
+    let options = RingOptions {
+        submission_entries: 8,
+        sockets_max: 64,
+        receive_buffers: BUFFERS,
+        receive_buffer_bytes: BUFFER_BYTES,
+    };
+    Ring::new(&options).expect("this machine has io_uring")
+}
+
+/// Enters until `done` has seen what it waits for; a test never waits longer than ten seconds.
+fn turns(ring: &mut Ring, mut done: impl FnMut(&mut Ring, Completion) -> bool) {
+    let deadline = ring.now() + Duration::from_secs(10);
+    let mut finished = false;
+    while !finished {
+        assert!(ring.now() < deadline, "nothing came for ten seconds");
+        ring.enter(Wait::Until(deadline)).expect("enter");
+        while let Some(completion) = ring.complete() {
+            finished |= done(ring, completion);
+        }
+    }
+}
+
+/// A connection to the ring, and its client.
+fn connect(ring: &mut Ring) -> (Socket, TcpStream) {
+    let options =
+        ListenOptions { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), backlog: 16, notsent_lowat_bytes: None };
+    let (listener, address) = ring.listen(&options).expect("listen");
+    let accept = ring.submit(Op::Accept(listener), 99).expect("room");
+    let client = TcpStream::connect(address).expect("connect");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+    let mut accepted = None;
+    turns(ring, |_, completion| match completion.event {
+        Event::Accepted(socket) => {
+            assert_eq!((completion.token, completion.context, completion.more), (accept, 99, true));
+            accepted = Some(socket.expect("accepted"));
+            true
+        }
+        _ => false,
+    });
+    ring.submit(Op::Cancel(accept), 0).expect("room");
+    turns(ring, |_, completion| completion.token == accept && !completion.more);
+    ring.close_listener(listener);
+    (accepted.expect("accepted"), client)
+}
+
+fn close(ring: &mut Ring, socket: Socket) {
+    ring.submit(Op::Close(socket), 0).expect("room");
+    turns(ring, |_, completion| matches!(completion.event, Event::Closed));
+    assert_eq!((ring.in_flight(), ring.leased()), (0, 0));
+}
+
+#[test]
+fn what_is_transmitted_whole_has_no_completion() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    let mut staged = Staged::default();
+    ring.arena().append(&mut staged, &[b"staged ", b"bytes"]);
+    let words: Arc<[AtomicU64]> = [*b"xxshared", *b" bytesyy"].map(|w| AtomicU64::new(u64::from_ne_bytes(w))).into();
+    for data in [
+        Data::Staged(staged),
+        Data::Shared(Shared::new(words, 2, 14)),
+        Data::Owned { bytes: b"__owned bytes".to_vec(), start: 2 },
+    ] {
+        let len = data.len();
+        ring.submit(Op::Transmit(socket, data), 1).expect("room");
+        ring.enter(Wait::No).expect("enter");
+        assert!(ring.complete().is_none());
+        assert_eq!(ring.in_flight(), 0);
+        let mut read = vec![0; len];
+        client.read_exact(&mut read).expect("read");
+        assert!(read.ends_with(b" bytes"), "{read:?}");
+    }
+    close(&mut ring, socket);
+}
+
+#[test]
+fn what_does_not_fit_comes_back_with_its_count_and_a_send_finishes_it() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    let all: Vec<u8> = (0..32_000_000u32).map(|i| (i % 251) as u8).collect();
+    let data = Data::Owned { bytes: all.clone(), start: 0 };
+    ring.submit(Op::Transmit(socket, data), 7).expect("room");
+    let mut came_back = None;
+    turns(&mut ring, |_, completion| {
+        assert_eq!((completion.context, completion.more), (7, false));
+        let Event::Short { data, sent, error } = completion.event else { panic!("{completion:?}") };
+        assert!(error.is_none(), "{error:?}");
+        came_back = Some((data, sent));
+        true
+    });
+    let (data, sent) = came_back.expect("a short transmission");
+    assert!(sent > 0 && sent < all.len(), "{sent}");
+    let Data::Owned { bytes, start: 0 } = data else { panic!("the same data") };
+    // Nothing more fits now.
+    ring.submit(Op::Transmit(socket, Data::Owned { bytes: b"no".to_vec(), start: 0 }), 8).expect("room");
+    turns(&mut ring, |_, completion| matches!(completion.event, Event::Short { sent: 0, error: None, .. }));
+    ring.submit(Op::Send(socket, Data::Owned { bytes, start: sent }), 9).expect("room");
+    let reader = std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut read = vec![0; 32_000_000];
+            client.read_exact(&mut read).map(|()| read)
+        });
+        turns(&mut ring, |_, completion| match completion.event {
+            Event::Sent(_, result) => {
+                result.expect("sent");
+                true
+            }
+            _ => false,
+        });
+        reader.join().expect("reader")
+    });
+    assert!(reader.expect("read") == all, "every byte once, in order");
+    close(&mut ring, socket);
+}
+
+#[test]
+fn receives_continue_after_the_buffers_ran_out() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    let total = usize::from(BUFFERS) * BUFFER_BYTES as usize * 4;
+    let sent: Vec<u8> = (0..total).map(|i| (i % 241) as u8).collect();
+    client.write_all(&sent).expect("write");
+    client.shutdown(Shutdown::Write).expect("shutdown");
+    ring.submit(Op::Receive(socket), 3).expect("room");
+    let (mut received, mut held, mut ran_out) = (Vec::new(), Vec::new(), 0);
+    turns(&mut ring, |ring, completion| match completion.event {
+        Event::Received(mut lease) => {
+            received.extend_from_slice(lease.bytes());
+            held.push(lease);
+            if !completion.more {
+                ring.submit(Op::Receive(socket), 3).expect("room");
+            }
+            false
+        }
+        Event::NoBuffers => {
+            ran_out += 1;
+            held.drain(..).for_each(|lease| ring.release(lease));
+            ring.submit(Op::Receive(socket), 3).expect("room");
+            false
+        }
+        Event::EndOfStream => true,
+        event => panic!("{event:?}"),
+    });
+    assert!(ran_out > 0, "the test wants the buffers to run out");
+    assert!(received == sent, "every byte once, in order");
+    held.drain(..).for_each(|lease| ring.release(lease));
+    close(&mut ring, socket);
+}
+
+#[test]
+fn a_cancelled_receive_completes_once_and_a_stale_cancel_does_nothing() {
+    let mut ring = ring();
+    let (socket, _client) = connect(&mut ring);
+    let receive = ring.submit(Op::Receive(socket), 5).expect("room");
+    ring.submit(Op::Cancel(receive), 0).expect("room");
+    turns(&mut ring, |_, completion| {
+        assert_eq!((completion.token, completion.more), (receive, false));
+        matches!(completion.event, Event::ReceiveFailed(_))
+    });
+    let second = ring.submit(Op::Receive(socket), 6).expect("room");
+    ring.submit(Op::Cancel(receive), 0).expect("room");
+    ring.enter(Wait::No).expect("enter");
+    assert!(ring.complete().is_none());
+    ring.submit(Op::Cancel(second), 0).expect("room");
+    turns(&mut ring, |_, completion| completion.token == second);
+    close(&mut ring, socket);
+}
+
+#[test]
+fn both_kinds_of_wake_end_a_wait() {
+    let mut ring = ring();
+    let waker = ring.waker();
+    for _ in 0..3 {
+        waker.wake();
+        turns(&mut ring, |_, completion| matches!(completion.event, Event::Woken));
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut other = self::ring();
+            other.submit(Op::Wake(waker), 0).expect("room");
+            other.enter(Wait::No).expect("enter");
+            assert!(other.complete().is_none());
+        });
+        turns(&mut ring, |_, completion| matches!(completion.event, Event::Woken));
+    });
+}
+
+#[test]
+fn a_full_socket_says_when_it_has_room() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    let fill = Data::Owned { bytes: vec![1; 32_000_000], start: 0 };
+    ring.submit(Op::Transmit(socket, fill), 0).expect("room");
+    let mut in_kernel = 0;
+    turns(&mut ring, |_, completion| match completion.event {
+        Event::Short { sent, .. } => {
+            in_kernel = sent;
+            true
+        }
+        _ => false,
+    });
+    ring.submit(Op::Writable(socket), 4).expect("room");
+    ring.enter(Wait::No).expect("enter");
+    assert!(ring.complete().is_none(), "no room yet");
+    client.read_exact(&mut vec![0; in_kernel]).expect("read");
+    turns(&mut ring, |_, completion| match completion.event {
+        Event::Writable(result) => {
+            result.expect("room");
+            true
+        }
+        _ => false,
+    });
+    close(&mut ring, socket);
+}
+
+#[test]
+fn dropping_a_ring_with_operations_in_flight_ends_them() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    ring.submit(Op::Receive(socket), 0).expect("room");
+    let stuck = Data::Owned { bytes: vec![1; 32_000_000], start: 0 };
+    ring.submit(Op::Send(socket, stuck), 0).expect("room");
+    ring.enter(Wait::No).expect("enter");
+    drop(ring);
+    let mut rest = Vec::new();
+    // The connection ends: cleanly or by a reset, but it ends.
+    let _ = client.read_to_end(&mut rest);
+    assert!(rest.len() < 32_000_000);
+}
