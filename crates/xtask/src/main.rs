@@ -1,1 +1,51 @@
-fn main() {}
+//! What a developer of ringwire runs: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask tidy`.
+//!
+//! Every child process and every wait has a deadline, and a child that outlives its deadline is killed with all
+//! that it started. What the tests need beside Rust (a Python venv, npm packages, Chromium) is installed under the
+//! target directory, or by the system's package manager where there is one to ask and the right to ask it.
+//!
+//! What this crate must never do: report a step as passed that did not run, or write into the source tree.
+
+#![forbid(unsafe_code)]
+
+mod conformance;
+mod context;
+mod process;
+mod provision;
+mod server;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use context::Context;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--only STEP]... [--skip STEP]... [--list]
+        Everything, step by step, each within its own time. --list names the steps.
+  conformance [--full] [--cases CASE...]
+        The Autobahn TestSuite against the release server's /echo: cases 1-7 and 10.
+        --full takes every case of the suite; --cases takes ids and patterns (1.1.1 '6.*'; '-6.4.*' leaves out).
+  tidy
+        The rules of the source tree that no compiler knows: who may import whom, where unsafe may stand, ...";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let context = Context::of_this_checkout();
+    let result = match arguments.split_first() {
+        Some((command, rest)) if command == "test" => test::command(&context, rest),
+        Some((command, rest)) if command == "conformance" => conformance::command(&context, rest),
+        Some((command, [])) if command == "tidy" => tidy::command(&context),
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}

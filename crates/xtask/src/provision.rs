@@ -1,0 +1,148 @@
+//! What the tests need beside Rust: Python packages in a venv, npm packages, and Chromium.
+//!
+//! Each thing is installed once, under the target directory, at the versions the checkout pins; a stamp with the text
+//! of the pins says that the installation is complete. Chromium comes from the system's packages. An error says what
+//! is missing and what would help, as one reads it in a step's result.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::process::{self, Deadline};
+
+/// The venv of the Python clients; says where its interpreter is.
+pub(crate) fn python_clients(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    let venv = context.target.join("venv");
+    let pins = context.root.join("tests/python/requirements.txt");
+    install_venv(context, &venv, &read(&pins)?, deadline, |pip| pip(&["-r", &path(&pins)]))
+}
+
+/// The venv of the Autobahn TestSuite, ported to Python 3; says where its interpreter is.
+pub(crate) fn autobahn(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    let venv = context.target.join("autobahn-venv");
+    let suite = context.root.join("tests/autobahn");
+    let pins = ["build", "wheels", "sdists"].map(|name| suite.join(format!("requirements-{name}.txt")));
+    let port = suite.join("port_py3.py");
+    let mut stamp = read(&port)?;
+    for list in &pins {
+        stamp += &read(list)?;
+    }
+    let [build, wheels, sdists] = pins.map(|list| path(&list));
+    install_venv(context, &venv, &stamp, deadline, |pip| {
+        pip(&["-r", &build])?;
+        pip(&["--no-deps", "--only-binary", ":all:", "-r", &wheels])?;
+        // The suite's own packages are of 2015 and build with what stands in the venv.
+        pip(&["--no-deps", "--no-build-isolation", "-r", &sdists])?;
+        let mut command = context.command(interpreter(&venv));
+        command.arg(&port);
+        process::run_quietly(&mut command, &log(context, "autobahn-port")?, deadline)
+    })
+}
+
+/// The npm packages of the Node and browser tests; says where their `node_modules` is.
+pub(crate) fn npm_packages(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    let folder = context.folder("npm")?;
+    let mut stamp = String::new();
+    for name in ["package.json", "package-lock.json"] {
+        let text = read(&context.root.join("tests/node").join(name))?;
+        write(&folder.join(name), &text)?;
+        stamp += &text;
+    }
+    let modules = folder.join("node_modules");
+    let ready = folder.join(".ready");
+    if modules.is_dir() && fs::read_to_string(&ready).is_ok_and(|text| text == stamp) {
+        return Ok(modules);
+    }
+    println!("installing npm packages into {}", folder.display());
+    let mut npm = context.command("npm");
+    npm.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    process::run_quietly(&mut npm, &log(context, "npm")?, deadline)
+        .map_err(|error| format!("npm could not install ws and playwright-core: {error}"))?;
+    write(&ready, &stamp)?;
+    Ok(modules)
+}
+
+/// A Chromium to drive: `$CHROMIUM`, one on the path, or Debian's, installed now if this may be done.
+pub(crate) fn chromium(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return Ok(named.into());
+    }
+    if let Some(found) = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| on_path(name)) {
+        return Ok(found);
+    }
+    let by_hand = "install Chromium, or name one in $CHROMIUM";
+    if on_path("apt-get").is_none() {
+        return Err(format!("no Chromium here, and no apt-get to install it with: {by_hand}"));
+    }
+    let user = process::output(context.command("id").arg("-u"), &log(context, "id")?, deadline)?;
+    if user.trim() != "0" {
+        return Err(format!("no Chromium here, and only root may apt-get install it: {by_hand}"));
+    }
+    println!("installing Debian's Chromium");
+    for arguments in [&["-qq", "update"][..], &["-qq", "install", "--yes", "--no-install-recommends", "chromium"]] {
+        let mut apt = context.command("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+        process::run_quietly(&mut apt, &log(context, "apt-get")?, deadline)
+            .map_err(|error| format!("Chromium could not be installed ({by_hand}): {error}"))?;
+    }
+    on_path("chromium").ok_or_else(|| format!("apt-get installed no chromium: {by_hand}"))
+}
+
+/// Where the program of this name is, if it is on the path.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// The file that a tool of this name writes what it says into.
+pub(crate) fn log(context: &Context, name: &str) -> Result<PathBuf, String> {
+    Ok(context.folder("xtask-logs")?.join(format!("{name}.log")))
+}
+
+/// Makes the venv unless it stands there with this stamp, and fills it with `install`, which is given pip.
+fn install_venv(
+    context: &Context,
+    venv: &Path,
+    stamp: &str,
+    deadline: Deadline,
+    install: impl Fn(&dyn Fn(&[&str]) -> Result<(), String>) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let python = interpreter(venv);
+    let ready = venv.join(".ready");
+    if python.is_file() && fs::read_to_string(&ready).is_ok_and(|text| text == stamp) {
+        return Ok(python);
+    }
+    println!("making {}", venv.display());
+    if venv.exists() {
+        fs::remove_dir_all(venv).map_err(|error| format!("cannot remove {}: {error}", venv.display()))?;
+    }
+    let log = log(context, "venv")?;
+    let mut make = context.command("python3");
+    process::run_quietly(make.args(["-m", "venv"]).arg(venv), &log, deadline)
+        .map_err(|error| format!("no venv could be made (is Python 3.11 or later here, with its venv?): {error}"))?;
+    let pip = |arguments: &[&str]| {
+        let mut pip = context.command(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(arguments);
+        process::run_quietly(&mut pip, &log, deadline)
+            .map_err(|error| format!("pip could not install the pinned packages: {error}"))
+    };
+    install(&pip)?;
+    write(&ready, stamp)?;
+    Ok(python)
+}
+
+fn interpreter(venv: &Path) -> PathBuf {
+    venv.join("bin/python")
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+fn path(file: &Path) -> String {
+    file.display().to_string()
+}

@@ -1,0 +1,245 @@
+//! The steps of `cargo xtask test`: what each runs and how long it may take.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::Outcome;
+use crate::context::Context;
+use crate::process::{self, Deadline};
+use crate::{conformance, provision, server, tidy};
+
+/// One step.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// What still runs after this is killed, and the step has failed.
+    pub(crate) limit: Duration,
+    pub(crate) run: fn(&Context, Deadline) -> Outcome,
+}
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+/// All steps, in their order: the quick ones first, then those that need the release build.
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "tidy", about: "rules of the source tree", limit: minutes(1), run: tidy },
+    Step { name: "fmt", about: "formatting", limit: minutes(2), run: fmt },
+    Step { name: "clippy", about: "lints, as errors", limit: minutes(10), run: clippy },
+    Step { name: "test", about: "unit, integration and documentation tests", limit: minutes(15), run: test },
+    Step { name: "doc", about: "documentation builds, warnings as errors", limit: minutes(5), run: doc },
+    Step { name: "loom", about: "every interleaving of the mailbox", limit: minutes(10), run: loom },
+    Step { name: "examples", about: "the examples build", limit: minutes(10), run: examples },
+    Step { name: "build", about: "the release server builds", limit: minutes(10), run: build },
+    Step { name: "python", about: "Python websockets and curl", limit: minutes(10), run: python },
+    Step { name: "node", about: "Node's ws", limit: minutes(5), run: node },
+    Step { name: "browser", about: "the page in Chromium", limit: minutes(10), run: browser },
+    Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
+    Step {
+        name: "release",
+        about: "tests that need release speed: faults, calls, idle",
+        limit: minutes(20),
+        run: release,
+    },
+    Step { name: "fuzz", about: "each fuzz target for a moment", limit: minutes(10), run: fuzz },
+    Step { name: "miri", about: "unsafe code under Miri", limit: minutes(10), run: miri },
+    Step { name: "deny", about: "licences and sources of dependencies", limit: minutes(2), run: deny },
+];
+
+fn tidy(context: &Context, _: Deadline) -> Outcome {
+    match tidy::command(context) {
+        Ok(true) => Outcome::Passed,
+        Ok(false) => Outcome::Failed("faults are listed above".to_owned()),
+        Err(reason) => Outcome::Failed(reason),
+    }
+}
+
+fn fmt(context: &Context, deadline: Deadline) -> Outcome {
+    process::run(&mut context.cargo(&["fmt", "--all", "--check"]), deadline).into()
+}
+
+fn clippy(context: &Context, deadline: Deadline) -> Outcome {
+    let mut cargo = context.cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+    process::run(&mut cargo, deadline).into()
+}
+
+fn test(context: &Context, deadline: Deadline) -> Outcome {
+    process::run(&mut context.cargo(&["test", "--workspace", "--quiet"]), deadline).into()
+}
+
+fn doc(context: &Context, deadline: Deadline) -> Outcome {
+    let mut cargo = context.cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    process::run(cargo.env("RUSTDOCFLAGS", "-D warnings"), deadline).into()
+}
+
+/// In a target directory of its own: the flag would otherwise rebuild everything twice.
+fn loom(context: &Context, deadline: Deadline) -> Outcome {
+    let test = "loom_mailbox";
+    if !context.root.join(format!("crates/ringwire-engine/tests/{test}.rs")).is_file() {
+        return Outcome::Skipped(format!("ringwire-engine has no test {test}"));
+    }
+    let mut cargo = context.cargo(&["test", "--quiet", "--release", "--package", "ringwire-engine", "--test", test]);
+    cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", context.target.join("loom"));
+    process::run(&mut cargo, deadline).into()
+}
+
+fn examples(context: &Context, deadline: Deadline) -> Outcome {
+    process::run(&mut context.cargo(&["build", "--workspace", "--examples", "--quiet"]), deadline).into()
+}
+
+fn build(context: &Context, deadline: Deadline) -> Outcome {
+    server::build(context, deadline).map(|_| ()).into()
+}
+
+fn python(context: &Context, deadline: Deadline) -> Outcome {
+    with(context, provision::python_clients(context, deadline), |python| {
+        let mut pytest = against_server(context, &python, deadline)?;
+        // Neither bytecode nor a cache is written into the source tree.
+        pytest.env("PYTHONDONTWRITEBYTECODE", "1");
+        pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/python"]);
+        process::run(&mut pytest, deadline)
+    })
+}
+
+fn node(context: &Context, deadline: Deadline) -> Outcome {
+    with(context, provision::npm_packages(context, deadline), |modules| {
+        let mut node = node_tests(context, &modules, "node", deadline)?;
+        process::run(&mut node, deadline)
+    })
+}
+
+fn browser(context: &Context, deadline: Deadline) -> Outcome {
+    let needs = provision::npm_packages(context, deadline)
+        .and_then(|modules| Ok((modules, provision::chromium(context, deadline)?)));
+    with(context, needs, |(modules, chromium)| {
+        let mut node = node_tests(context, &modules, "browser", deadline)?;
+        node.env("CHROMIUM", chromium).env("SCREENSHOTS", context.folder("screenshots")?);
+        process::run(&mut node, deadline)
+    })
+}
+
+fn autobahn(context: &Context, deadline: Deadline) -> Outcome {
+    with(context, provision::autobahn(context, deadline), |python| {
+        conformance::run(context, &python, &conformance::default_cases(), deadline)
+    })
+}
+
+/// One test at a time: these count system calls, memory and time. Documentation tests have none of that, and what
+/// they mark as ignored is not meant to run.
+fn release(context: &Context, deadline: Deadline) -> Outcome {
+    let mut cargo = context.cargo(&["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]);
+    cargo.args(["--lib", "--bins", "--tests", "--", "--ignored", "--test-threads=1"]);
+    process::run(&mut cargo, deadline).into()
+}
+
+fn fuzz(context: &Context, deadline: Deadline) -> Outcome {
+    const SECONDS_EACH: &str = "-max_total_time=10";
+    if !context.root.join("fuzz/Cargo.toml").is_file() {
+        return Outcome::Skipped("there is no folder fuzz/".to_owned());
+    }
+    if let Err(reason) = nightly_has(context, "fuzz", deadline) {
+        return Outcome::Skipped(reason);
+    }
+    let listed =
+        log(context, "fuzz").and_then(|log| process::output(nightly(context).args(["fuzz", "list"]), &log, deadline));
+    let targets = match listed {
+        Ok(targets) if targets.trim().is_empty() => return Outcome::Failed("fuzz/ has no target".to_owned()),
+        Ok(targets) => targets,
+        Err(reason) => return Outcome::Failed(reason),
+    };
+    let smoke =
+        |target: &str| process::run(nightly(context).args(["fuzz", "run", target, "--", SECONDS_EACH]), deadline);
+    targets.lines().try_for_each(smoke).into()
+}
+
+fn miri(context: &Context, deadline: Deadline) -> Outcome {
+    if let Err(reason) = nightly_has(context, "miri", deadline) {
+        return Outcome::Skipped(reason);
+    }
+    let mut cargo = nightly(context);
+    cargo.args(["miri", "test", "--package", "ringwire-codec", "--lib", "simd"]);
+    process::run(cargo.env("CARGO_TARGET_DIR", context.target.join("miri")), deadline).into()
+}
+
+/// Advisories are left out: they are fetched, and what is fetched changes what a commit's test says.
+fn deny(context: &Context, deadline: Deadline) -> Outcome {
+    if !here(context.cargo(&["deny", "--version"]), deadline) {
+        return Outcome::Skipped("no cargo-deny here: cargo install cargo-deny".to_owned());
+    }
+    process::run(&mut context.cargo(&["deny", "check", "bans", "licenses", "sources"]), deadline).into()
+}
+
+/// Runs a step with what it needs, or says that it could not be had.
+fn with<Needs>(
+    context: &Context,
+    needs: Result<Needs, String>,
+    run: impl FnOnce(Needs) -> Result<(), String>,
+) -> Outcome {
+    match needs {
+        Ok(needs) => run(needs).into(),
+        Err(reason) if context.ci => Outcome::Failed(reason),
+        Err(reason) => Outcome::Skipped(reason),
+    }
+}
+
+/// `program`, told where the release server is.
+fn against_server(context: &Context, program: &Path, deadline: Deadline) -> Result<Command, String> {
+    let mut command = context.command(program);
+    command.env("RINGWIRE_BIN", server::build(context, deadline)?);
+    Ok(command)
+}
+
+/// Node's test runner on the test files of `tests/FOLDER`, one file at a time.
+fn node_tests(context: &Context, modules: &Path, folder: &str, deadline: Deadline) -> Result<Command, String> {
+    let mut node = against_server(context, Path::new("node"), deadline)?;
+    node.env("NODE_PATH", modules).args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
+    node.args(test_files(&context.root.join("tests").join(folder))?);
+    Ok(node)
+}
+
+/// The files of a folder that are named `*.test.js`, in the order of their names. None is an error.
+fn test_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error| format!("cannot read {}: {error}", folder.display());
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.to_string_lossy().ends_with(".test.js"))
+        .collect();
+    files.sort();
+    if files.is_empty() { Err(format!("no *.test.js in {}", folder.display())) } else { Ok(files) }
+}
+
+fn nightly(context: &Context) -> Command {
+    let mut rustup = context.command("rustup");
+    // Set by the toolchain that runs this program; they would hide the other one.
+    rustup.args(["run", "nightly", "cargo"]).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+    rustup
+}
+
+/// Whether the nightly toolchain is here, with this subcommand of cargo; otherwise how to get it.
+fn nightly_has(context: &Context, subcommand: &str, deadline: Deadline) -> Result<(), String> {
+    let mut version = nightly(context);
+    version.arg("--version");
+    if !here(version, deadline) {
+        return Err("no nightly toolchain here: rustup toolchain install nightly".to_owned());
+    }
+    let mut version = nightly(context);
+    version.args([subcommand, "--version"]);
+    let how = match subcommand {
+        "miri" => "rustup component add --toolchain nightly miri",
+        _ => "cargo install cargo-fuzz",
+    };
+    if here(version, deadline) { Ok(()) } else { Err(format!("nightly has no cargo {subcommand} here: {how}")) }
+}
+
+/// Whether a command runs and succeeds.
+fn here(mut command: Command, deadline: Deadline) -> bool {
+    let quiet = std::process::Stdio::null;
+    process::run(command.stdout(quiet()).stderr(quiet()), deadline.within(minutes(1))).is_ok()
+}
+
+fn log(context: &Context, name: &str) -> Result<PathBuf, String> {
+    provision::log(context, name)
+}
