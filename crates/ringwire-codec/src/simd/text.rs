@@ -1,0 +1,181 @@
+//! Text that is UTF-8 by construction, whole or put together from pieces.
+//!
+//! [`Text`] is made in two ways: by validating a slice, and by [`Assembly::finish`], whose bytes only ever grew
+//! through [`Utf8Stream`]. Nothing else in the crate can make one, which is what its one line of `unsafe` rests on.
+
+use std::fmt;
+
+use crate::extension::{Extension, Output};
+use crate::utf8::{self, Utf8Stream};
+use crate::{Message, Violation};
+
+/// The payload of a text message. It is UTF-8.
+pub struct Text<'a> {
+    /// Valid UTF-8, and not lent out for writing.
+    bytes: &'a mut [u8],
+}
+
+impl<'a> Text<'a> {
+    /// `bytes` as text, or `None` if they are not UTF-8.
+    #[inline]
+    pub fn new(bytes: &'a mut [u8]) -> Option<Self> {
+        utf8::validate(bytes).then_some(Self { bytes })
+    }
+
+    /// The text.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        // SAFETY: `bytes` were validated when this value was made and nobody could write to them since.
+        unsafe { std::str::from_utf8_unchecked(self.bytes) }
+    }
+
+    /// The text's bytes.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// The bytes, to be parsed in place.
+    #[inline]
+    pub fn into_bytes(self) -> &'a mut [u8] {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// A message that arrives in pieces. Text is validated as it grows.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    bytes: Vec<u8>,
+    /// For text: what the end of `bytes` leaves open. All before it is valid.
+    text: Option<Utf8Stream>,
+}
+
+impl Assembly {
+    pub(crate) fn text() -> Self {
+        Self { bytes: Vec::new(), text: Some(Utf8Stream::new()) }
+    }
+
+    pub(crate) fn binary() -> Self {
+        Self { bytes: Vec::new(), text: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Appends `piece`. `more_bytes` are known to follow it; memory grows with what came, never ahead of it by more
+    /// than as much again.
+    pub(crate) fn append(&mut self, piece: &[u8], more_bytes: usize) -> Result<(), Violation> {
+        let missing = piece.len().saturating_add(more_bytes);
+        if self.bytes.capacity() - self.bytes.len() < piece.len() {
+            let ahead = (self.bytes.len() + piece.len()).saturating_mul(2).max(MIN_BYTES) - self.bytes.len();
+            self.bytes.reserve_exact(missing.min(ahead));
+        }
+        self.bytes.extend_from_slice(piece);
+        self.validate_last(piece.len())
+    }
+
+    /// Appends what `extension` makes of `piece`, up to a message of `message_bytes_max`.
+    pub(crate) fn append_through(
+        &mut self,
+        extension: &mut dyn Extension,
+        piece: &[u8],
+        last: bool,
+        message_bytes_max: usize,
+    ) -> Result<(), Violation> {
+        let before = self.bytes.len();
+        let decoded = extension.decode(piece, last, &mut Output::new(&mut self.bytes, message_bytes_max));
+        // What was written before an error counts first, or the answer would depend on where the stream was split.
+        self.validate_last(self.bytes.len() - before)?;
+        Ok(decoded?)
+    }
+
+    fn validate_last(&mut self, added_bytes: usize) -> Result<(), Violation> {
+        let Some(stream) = &mut self.text else { return Ok(()) };
+        stream.push(&self.bytes[self.bytes.len() - added_bytes..]).map_err(|_| Violation::TextNotUtf8)
+    }
+
+    /// The whole message. Fails if text ends within a character.
+    pub(crate) fn finish(self) -> Result<Finished, Violation> {
+        if let Some(stream) = &self.text {
+            stream.finish().map_err(|_| Violation::TextNotUtf8)?;
+        }
+        Ok(Finished { bytes: self.bytes, is_valid_text: self.text.is_some() })
+    }
+}
+
+/// A message put together, for the time that it is handed out.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    bytes: Vec<u8>,
+    /// Cleared when the bytes are lent out, since who borrows them may write to them.
+    is_valid_text: bool,
+}
+
+impl Finished {
+    pub(crate) fn hand_out(&mut self) -> Message<'_> {
+        if std::mem::take(&mut self.is_valid_text) {
+            Message::Text(Text { bytes: &mut self.bytes })
+        } else {
+            Message::Binary(&mut self.bytes)
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// The first allocation of an assembly, unless less is enough.
+const MIN_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_made_of_utf8_only() {
+        assert_eq!(Text::new(&mut "жук".to_owned().into_bytes()).unwrap().as_str(), "жук");
+        assert!(Text::new(&mut [0xC3, 0x28]).is_none());
+    }
+
+    #[test]
+    fn an_assembly_ending_within_a_character_is_refused() {
+        let mut assembly = Assembly::text();
+        assembly.append("ж".as_bytes().split_last().unwrap().1, 1).unwrap();
+        assert_eq!(assembly.finish().unwrap_err(), Violation::TextNotUtf8);
+    }
+
+    #[test]
+    fn text_is_handed_out_as_text_once() {
+        let mut assembly = Assembly::text();
+        assembly.append(b"abc", 0).unwrap();
+        let mut finished = assembly.finish().unwrap();
+        let Message::Text(text) = finished.hand_out() else { panic!("a text message") };
+        text.into_bytes().fill(0xFF);
+        assert!(matches!(finished.hand_out(), Message::Binary(_)), "its bytes may have been written to");
+    }
+
+    #[test]
+    fn memory_grows_with_the_data_and_not_with_the_length_in_the_header() {
+        let mut assembly = Assembly::binary();
+        assembly.append(&[1; 100], 1 << 30).unwrap();
+        assert!(assembly.capacity() <= MIN_BYTES, "{}", assembly.capacity());
+        assembly.append(&[1; 1000], 1 << 30).unwrap();
+        assert!(assembly.capacity() <= 2 * assembly.len(), "{}", assembly.capacity());
+        let mut whole = Assembly::binary();
+        whole.append(&[1; 700], 300).unwrap();
+        whole.append(&[1; 300], 0).unwrap();
+        assert_eq!(whole.capacity(), 1000, "the end of the frame is known, so no more than the frame");
+    }
+}
