@@ -1,0 +1,154 @@
+//! The simulated driver: what a shard holds in the simulator's place of a ring.
+//!
+//! It keeps the two arenas, whose bytes it must lend out, and passes the rest on to its kernel in the
+//! [world](crate::World).
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringwire_ring::{
+    Arena, Completion, Data, Driver, Event, Instant, Lease, ListenOptions, Listener, Op, OpToken, Staged, SubmitError,
+    Wait, Waker,
+};
+
+use crate::world::State;
+
+/// Wakes a simulated driver.
+#[derive(Clone, Debug)]
+pub struct SimWaker {
+    woken: Arc<AtomicBool>,
+}
+
+impl SimWaker {
+    pub(crate) fn new(woken: Arc<AtomicBool>) -> Self {
+        Self { woken }
+    }
+
+    pub(crate) fn set(&self) {
+        self.woken.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Waker for SimWaker {
+    fn wake(&self) {
+        self.set();
+    }
+}
+
+/// A [`Driver`] in a [`World`](crate::World).
+///
+/// Where a real driver would block in [`enter`](Driver::enter), this one returns without completions, as after a
+/// signal; whoever runs the world then lets time pass until the shard [can go on](crate::World::sleeps).
+#[derive(Debug)]
+pub struct SimDriver {
+    world: Rc<RefCell<State>>,
+    shard: usize,
+    waker: SimWaker,
+    arenas: [Arena; 2],
+    turn: u32,
+    /// Ranges of the turn before that may still be read: those that were transmitted.
+    transmitted: Vec<Staged>,
+    transmitting: Vec<Staged>,
+}
+
+impl SimDriver {
+    pub(crate) fn new(world: Rc<RefCell<State>>, shard: usize) -> Self {
+        let waker = world.borrow().kernels[shard].waker();
+        let arenas = [Arena::new(0), Arena::new(u32::MAX)];
+        Self { world, shard, waker, arenas, turn: 0, transmitted: Vec::new(), transmitting: Vec::new() }
+    }
+
+    fn with<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        with(&mut self.world.borrow_mut())
+    }
+}
+
+impl Driver for SimDriver {
+    type Waker = SimWaker;
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.with(|world| world.net.now))
+    }
+
+    fn waker(&self) -> SimWaker {
+        self.waker.clone()
+    }
+
+    fn listen(&mut self, options: &ListenOptions) -> io::Result<(Listener, SocketAddr)> {
+        let shard = self.shard;
+        let backlog = options.backlog as usize;
+        let (listener, address) = self.with(|world| world.net.listen(shard, options.address, backlog));
+        Ok((Listener(listener), address))
+    }
+
+    fn close_listener(&mut self, listener: Listener) {
+        let shard = self.shard;
+        self.with(|world| {
+            assert_eq!(world.net.listener_shard(listener.0), Some(shard), "a shard closes its own listener, once");
+            world.kernels[shard].assert_no_accept(listener);
+            world.net.close_listener(listener.0);
+        });
+    }
+
+    fn submit(&mut self, op: Op<SimWaker>, context: u32) -> Result<OpToken, (SubmitError, Op<SimWaker>)> {
+        if let Op::Transmit(_, Data::Staged(staged)) = &op {
+            // Panics here and now if the range is one of a turn that has passed.
+            self.arenas[(self.turn % 2) as usize].bytes(staged);
+            self.transmitting.push(*staged);
+        }
+        let shard = self.shard;
+        self.with(|world| world.kernels[shard].submit(op, context, &world.net))
+    }
+
+    fn arena(&mut self) -> &mut Arena {
+        &mut self.arenas[(self.turn % 2) as usize]
+    }
+
+    fn staged(&self, staged: &Staged) -> &[u8] {
+        let before = self.transmitted.contains(staged);
+        let turn = if before { self.turn.wrapping_sub(1) } else { self.turn };
+        self.arenas[(turn % 2) as usize].bytes(staged)
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let State { kernels, net, .. } = &mut *world;
+        kernels[self.shard].enter(wait, &self.arenas[(self.turn % 2) as usize], net);
+        drop(world);
+        self.turn = self.turn.wrapping_add(1);
+        self.transmitted = std::mem::take(&mut self.transmitting);
+        let turn = self.turn;
+        self.arena().reset(turn);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        let shard = self.shard;
+        self.with(|world| {
+            let completion = world.kernels[shard].complete()?;
+            if let Event::Received(lease) = &completion.event {
+                world.net.trace.bytes(&lease.buffer[..lease.len]);
+            }
+            Some(completion)
+        })
+    }
+
+    fn release(&mut self, lease: Lease) {
+        let shard = self.shard;
+        self.with(|world| world.kernels[shard].release(lease));
+    }
+
+    fn in_flight(&self) -> usize {
+        let shard = self.shard;
+        self.with(|world| world.kernels[shard].in_flight())
+    }
+
+    fn leased(&self) -> usize {
+        let shard = self.shard;
+        self.with(|world| world.kernels[shard].leased())
+    }
+}

@@ -1,0 +1,297 @@
+//! What stands behind one simulated driver: descriptors, operations in flight, provided buffers, completions.
+//!
+//! Operations run inside `enter` only, as on a ring with `DEFER_TASKRUN`: first what was submitted, in its order, then
+//! what has become possible, in random order. A transmission is over when its `enter` returns; everything else
+//! completes some time after it could. The order of one operation's completions and of one stream's bytes is kept; no
+//! other order is.
+//!
+//! A caller that breaks a rule of [`Driver`](ringwire_ring::Driver) would be punished by a real kernel later and
+//! elsewhere: streams interleave, descriptors are taken for their successors. Here it panics at once.
+
+mod buffers;
+mod run;
+mod table;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringwire_ring::{Arena, Completion, Data, Event, Lease, Listener, Op, OpToken, Socket, SubmitError, Wait};
+
+use crate::driver::SimWaker;
+use crate::faults::strikes;
+use crate::net::{Net, Occurrence, Side};
+use buffers::Buffers;
+use table::{Kind, Table, untracked};
+
+/// Sizes of a simulated driver. Small ones bring limits about.
+#[derive(Clone, Debug)]
+pub struct KernelOptions {
+    /// Direct descriptors: sockets open at once.
+    pub sockets_max: u32,
+    /// Operations in flight at once; more are refused.
+    pub operations_max: usize,
+    /// Provided buffers.
+    pub receive_buffers: u16,
+    /// Bytes of each.
+    pub receive_buffer_bytes: usize,
+}
+
+/// What was submitted and waits for `enter`.
+#[derive(Debug)]
+enum Queued {
+    Start(u32),
+    Cancel(OpToken),
+    Shutdown(Socket),
+    Wake(SimWaker),
+}
+
+/// A connected socket of this driver.
+#[derive(Debug)]
+struct Descriptor {
+    connection: usize,
+    finished: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    shard: usize,
+    operations_max: usize,
+    queue: Vec<Queued>,
+    table: Table,
+    descriptors: Vec<Option<Descriptor>>,
+    buffers: Buffers,
+    completions: VecDeque<Completion>,
+    /// Operations to look at.
+    due: Vec<u32>,
+    /// Transmissions of this turn, which are over when its completions are drained.
+    transmissions: Vec<OpToken>,
+    drained: bool,
+    woken: Arc<AtomicBool>,
+    asleep: Option<Wait>,
+}
+
+impl Kernel {
+    pub(crate) fn new(shard: usize, options: &KernelOptions) -> Self {
+        Self {
+            shard,
+            operations_max: options.operations_max,
+            queue: Vec::new(),
+            table: Table::default(),
+            descriptors: (0..options.sockets_max).map(|_| None).collect(),
+            buffers: Buffers::new(options.receive_buffers, options.receive_buffer_bytes),
+            completions: VecDeque::new(),
+            due: Vec::new(),
+            transmissions: Vec::new(),
+            drained: true,
+            woken: Arc::new(AtomicBool::new(false)),
+            asleep: None,
+        }
+    }
+
+    pub(crate) fn waker(&self) -> SimWaker {
+        SimWaker::new(Arc::clone(&self.woken))
+    }
+
+    /// Whether the shard's `enter` would return, and if not, when it will at the latest.
+    pub(crate) fn sleeps(&self, now: u64) -> Result<(), Option<u64>> {
+        let Some(wait) = self.asleep else { return Ok(()) };
+        let due = |slot: &u32| self.table.get(*slot).and_then(|operation| operation.due).is_some_and(|at| at <= now);
+        if !self.queue.is_empty() || self.woken.load(Ordering::Relaxed) || self.due.iter().any(due) {
+            return Ok(());
+        }
+        match wait {
+            Wait::No => Ok(()),
+            Wait::Until(at) if at.as_nanos() <= now => Ok(()),
+            Wait::Until(at) => Err(Some(at.as_nanos())),
+            Wait::Forever => Err(None),
+        }
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        op: Op<SimWaker>,
+        context: u32,
+        net: &Net,
+    ) -> Result<OpToken, (SubmitError, Op<SimWaker>)> {
+        if self.table.len() >= self.operations_max {
+            return Err((SubmitError::Full, op));
+        }
+        let (kind, data) = match op {
+            Op::Accept(Listener(listener)) => {
+                assert_eq!(net.listener_shard(listener), Some(self.shard), "accept on a listener that is closed");
+                (Kind::Accept { listener }, None)
+            }
+            Op::Receive(socket) => (Kind::Receive(socket), None),
+            Op::Transmit(socket, data) => (Kind::Transmit(socket), Some(data)),
+            Op::Send(socket, data) => {
+                assert!(!matches!(data, Data::Staged(_)), "a staged range does not outlive its turn");
+                (Kind::Send(socket), Some(data))
+            }
+            Op::Writable(socket) => (Kind::Writable(socket), None),
+            Op::Close(socket) => (Kind::Close(socket), None),
+            Op::Cancel(token) => return Ok(self.queue_untracked(Queued::Cancel(token))),
+            Op::Shutdown(socket) => {
+                let descriptor = self.descriptor(socket);
+                assert!(!descriptor.finished, "{socket:?} is shut down once");
+                descriptor.finished = true;
+                self.refuse_while(socket, "shut down", |kind| matches!(kind, Kind::Send(_)));
+                return Ok(self.queue_untracked(Queued::Shutdown(socket)));
+            }
+            Op::Wake(waker) => return Ok(self.queue_untracked(Queued::Wake(waker))),
+        };
+        self.check(kind);
+        let (token, slot) = self.table.insert(kind, context, data);
+        if let Kind::Transmit(_) = kind {
+            self.transmissions.push(token);
+        }
+        self.queue.push(Queued::Start(slot));
+        Ok(token)
+    }
+
+    fn queue_untracked(&mut self, queued: Queued) -> OpToken {
+        self.queue.push(queued);
+        untracked()
+    }
+
+    /// Panics if the operation breaks a rule.
+    fn check(&mut self, kind: Kind) {
+        if let Some(socket) = kind.socket() {
+            self.descriptor(socket);
+            self.refuse_while(socket, "used", |kind| matches!(kind, Kind::Close(_)));
+        }
+        match kind {
+            Kind::Accept { listener } => {
+                let accepts = |(_, operation): (u32, &table::Operation)| operation.kind == Kind::Accept { listener };
+                assert!(!self.table.iter().any(accepts), "one accept per listener");
+            }
+            Kind::Receive(socket) => self.refuse_while(socket, "received from", |k| matches!(k, Kind::Receive(_))),
+            Kind::Writable(socket) => self.refuse_while(socket, "waited for", |k| matches!(k, Kind::Writable(_))),
+            Kind::Transmit(socket) | Kind::Send(socket) => {
+                assert!(!self.descriptor(socket).finished, "{socket:?}: sending after a shutdown");
+                self.refuse_while(socket, "sent on", |k| matches!(k, Kind::Transmit(_) | Kind::Send(_)));
+            }
+            Kind::Close(socket) => self.refuse_while(socket, "closed", |_| true),
+        }
+    }
+
+    /// Panics if an operation of such a kind is in flight on the socket.
+    fn refuse_while(&self, socket: Socket, what: &str, rule: impl Fn(Kind) -> bool) {
+        for (_, operation) in self.table.iter() {
+            let clashes = operation.kind.socket() == Some(socket) && rule(operation.kind);
+            assert!(!clashes, "{socket:?} is {what} while in flight: {operation:?}");
+        }
+    }
+
+    fn descriptor(&mut self, socket: Socket) -> &mut Descriptor {
+        let place = self.descriptors.get_mut(socket.0 as usize).and_then(Option::as_mut);
+        place.unwrap_or_else(|| panic!("{socket:?} is used but not open"))
+    }
+
+    fn connection(&self, socket: Socket) -> usize {
+        self.descriptors[socket.0 as usize].as_ref().expect("checked at submission").connection
+    }
+
+    /// Runs what was submitted and what has become possible. `arena` holds this turn's staged bytes.
+    pub(crate) fn enter(&mut self, wait: Wait, arena: &Arena, net: &mut Net) {
+        assert!(self.completions.is_empty() && self.drained, "completions are drained before the next enter");
+        assert_eq!(self.leased(), 0, "leases are released before the next enter");
+        self.drained = false;
+        self.asleep = None;
+        for queued in std::mem::take(&mut self.queue) {
+            match queued {
+                Queued::Start(slot) => self.start(slot, arena, net),
+                Queued::Cancel(token) => self.cancel(token, net),
+                Queued::Shutdown(socket) => self.shut_down(socket, net),
+                Queued::Wake(waker) => waker.set(),
+            }
+        }
+        let spurious = strikes(&mut net.rng, net.faults.spurious_wake);
+        if self.woken.swap(false, Ordering::Relaxed) || spurious {
+            let woken = Completion { token: untracked(), context: 0, more: true, event: Event::Woken };
+            self.completions.push_back(woken);
+        }
+        let interrupted = strikes(&mut net.rng, net.faults.interrupted);
+        self.run_due(interrupted, net);
+        if self.completions.is_empty() && !interrupted && wait != Wait::No {
+            self.asleep = Some(wait);
+        }
+    }
+
+    fn shut_down(&mut self, socket: Socket, net: &mut Net) {
+        // A close of the same turn may have come first.
+        if self.descriptors[socket.0 as usize].is_some() {
+            let connection = self.connection(socket);
+            net.finish(connection, Side::Server);
+        }
+    }
+
+    /// The next completion. Transmissions without one are over when there is none left.
+    pub(crate) fn complete(&mut self) -> Option<Completion> {
+        if let Some(completion) = self.completions.pop_front() {
+            return Some(completion);
+        }
+        if !self.drained {
+            self.drained = true;
+            // Those submitted since, while completions were being drained, belong to the next enter.
+            let table = &mut self.table;
+            self.transmissions.retain(|&token| {
+                let Some(slot) = table.find(token) else { return false };
+                let submitted = table.at(slot).submitted;
+                if submitted {
+                    table.remove(slot);
+                }
+                !submitted
+            });
+        }
+        None
+    }
+
+    pub(crate) fn release(&mut self, lease: Lease) {
+        self.buffers.give_back(lease);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn leased(&self) -> usize {
+        self.buffers.leased()
+    }
+
+    /// Panics if the listener is still being accepted from.
+    pub(crate) fn assert_no_accept(&self, Listener(listener): Listener) {
+        let accepts = |(_, operation): (u32, &table::Operation)| operation.kind == Kind::Accept { listener };
+        assert!(!self.table.iter().any(accepts), "a listener is closed while its accept is in flight");
+    }
+
+    /// Sockets open.
+    pub(crate) fn open(&self) -> usize {
+        self.descriptors.iter().flatten().count()
+    }
+
+    /// Panics if anything is left of the run.
+    pub(crate) fn assert_nothing_left(&self) {
+        let shard = self.shard;
+        assert_eq!(self.open(), 0, "shard {shard}: descriptors leaked");
+        assert_eq!(self.leased(), 0, "shard {shard}: leases leaked");
+        assert!(self.completions.is_empty(), "shard {shard}: completions left");
+        let left: Vec<_> = self.table.iter().map(|(_, operation)| operation.kind).collect();
+        assert!(left.is_empty(), "shard {shard}: operations leaked: {left:?}");
+    }
+
+    /// Has the operation looked at, now or a little later.
+    fn make_due(&mut self, slot: u32, net: &mut Net) {
+        let operation = self.table.at(slot);
+        if operation.due.is_some() {
+            return;
+        }
+        let mut at = net.now;
+        if strikes(&mut net.rng, net.faults.late_completion) {
+            at += net.rng.u64(1..=2_000_000);
+            net.schedule(at, Occurrence::Nudge);
+        }
+        operation.due = Some(at);
+        self.due.push(slot);
+    }
+}
