@@ -62,8 +62,12 @@ pub trait Handler {
     /// The instant asked for with [`Context::tick_at`] has come.
     fn on_tick(&mut self, _cx: &mut Context<'_, Self::Mail>) {}
 
+    /// The turn's completions, mail and ticks have been handled; what follows is [`poll_transmit`](Self::poll_transmit)
+    /// for each connection that is ready. The place to act once on what came many times.
+    fn on_turn_end(&mut self, _cx: &mut Context<'_, Self::Mail>) {}
+
     /// The connection can take data and was [made ready](Context::ready), or has room again. Whatever is put in
-    /// `out` goes out at once, behind the replies that wait.
+    /// `out` goes out at once, behind the replies that wait. A call that [closes](Context::close) puts nothing out.
     fn poll_transmit(&mut self, _cx: &mut Context<'_, Self::Mail>, _connection: ConnectionId, _out: &mut Transmit) {}
 
     /// Of what the last `poll_transmit` of this connection put out, the last `unsent` bytes did not fit. Returns how
@@ -89,7 +93,7 @@ pub struct Accept {
     /// The subprotocol chosen, one of those that the client offered.
     pub subprotocol: Option<String>,
     /// Further headers of the response.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl From<Accept> for Upgrade {

@@ -1,1 +1,36 @@
-//! ringwire-engine
+//! The connection engine: WebSocket and HTTP/1.1 on one port, one shard per core, on io_uring.
+//!
+//! An application implements [`Handler`]; [`start`] runs one of it per shard. A shard is one thread with one ring, its
+//! own listener (`SO_REUSEPORT`) and its own connections; shards share nothing but mailboxes.
+//!
+//! How a shard's turn goes ([`Shard::turn`]): enter the ring, handle what completed, read mail, let deadlines pass,
+//! then transmit once for each connection that has something to say. Replies are encoded into the turn's arena;
+//! data that many connections share is *pulled* from the handler when a socket can take it, so nothing queues per
+//! connection but what a socket refused.
+//!
+//! What this crate must never do: read a clock, touch a raw descriptor, or know what messages mean.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod context;
+mod engine;
+mod handler;
+mod http;
+mod inbound;
+mod mailbox;
+mod options;
+mod outbound;
+mod shard;
+mod slab;
+mod teardown;
+mod wheel;
+
+pub use context::{Context, MessageKind, SendError};
+pub use engine::{Engine, Handle, StartError, start};
+pub use handler::{Accept, Body, CloseReason, ConnectionId, Handler, Response, Side, Timeout, Transmit, Upgrade};
+pub use mailbox::{Mailbox, Mailboxes, Post};
+pub use options::{EngineOptions, Limits, Timeouts};
+pub use ringwire_codec as codec;
+pub use ringwire_ring as ring;
+pub use shard::{Shard, ShardInfo, Status};

@@ -6,7 +6,7 @@ use std::io;
 use io_uring::{IoUring, Parameters};
 
 /// What the kernel offers beyond the floor, which is 6.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// The kernel's release, as `uname -r` says it.
     pub release: String,

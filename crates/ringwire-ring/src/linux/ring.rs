@@ -52,6 +52,9 @@ const COMPLETION_ENTRIES_MAX: u32 = 65_536;
 /// Operations in flight per socket: a receive, and a send or a wait for room, and a close in passing.
 const OPERATIONS_PER_SOCKET: u32 = 2;
 
+/// Accepts, and closes of sockets that found no place.
+const OPERATIONS_BESIDES: u32 = 128;
+
 /// A [`Driver`] on io_uring. Belongs to the thread that made it.
 #[derive(Debug)]
 pub struct Ring {
@@ -96,10 +99,14 @@ struct Seen {
 }
 
 impl Ring {
+    /// Most sockets that a ring can have, so that a completion fits for each operation.
+    pub const SOCKETS_MAX: u32 = (COMPLETION_ENTRIES_MAX - OPERATIONS_BESIDES) / OPERATIONS_PER_SOCKET;
+
     /// Sets up a ring for the calling thread.
     pub fn new(options: &RingOptions) -> Result<Self, Unavailable> {
-        let wanted = options.sockets_max.saturating_mul(OPERATIONS_PER_SOCKET).next_power_of_two();
-        let entries = wanted.clamp(COMPLETION_ENTRIES_MIN, COMPLETION_ENTRIES_MAX);
+        assert!(options.sockets_max <= Self::SOCKETS_MAX, "more sockets than completions fit");
+        let wanted = options.sockets_max * OPERATIONS_PER_SOCKET + OPERATIONS_BESIDES;
+        let entries = wanted.next_power_of_two().max(COMPLETION_ENTRIES_MIN);
         let (ring, no_sq_array) = set_up(options.submission_entries, entries)?;
         let buffers = BufferRing::new(options.receive_buffers, options.receive_buffer_bytes);
         let buffers = buffers.map_err(Unavailable::Other)?;

@@ -1,0 +1,134 @@
+//! What a shard keeps of one connection. An idle one owns no heap memory.
+
+use ringwire_codec::{Decoder, Phase};
+use ringwire_ring::{Instant, OpToken, Socket, Staged};
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) socket: Socket,
+    /// The receive in flight.
+    pub(crate) receive: Option<OpToken>,
+    /// The send or the wait for room in flight: the socket takes no more until it completes.
+    pub(crate) blocked: Option<OpToken>,
+    /// What speaks on it.
+    pub(crate) protocol: Protocol,
+    /// Whether it is served, or on its way out.
+    pub(crate) life: Life,
+    /// What this turn's transmission will carry: replies, then what was pulled.
+    pub(crate) staged: Staged,
+    /// How many bytes at the end of the last transmission the handler was pulled for.
+    pub(crate) pulled_bytes: u32,
+    /// What a socket refused, and replies since: waits for the socket to have room.
+    pub(crate) backlog: Vec<u8>,
+    /// Bytes of the send in flight.
+    pub(crate) sending_bytes: usize,
+    /// Its share of the shard's memory, as last counted.
+    pub(crate) counted_bytes: usize,
+    /// When to look at it again at the latest.
+    pub(crate) deadline: Option<Instant>,
+    /// When the wheel will look at it, if it has an entry.
+    pub(crate) wheel_at: Option<Instant>,
+    pub(crate) flags: Flags,
+}
+
+/// What speaks on a connection.
+#[derive(Debug)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1: requests, one after the other.
+    Http(HttpState),
+    /// WebSocket.
+    WebSocket { decoder: Decoder, phase: Phase },
+}
+
+/// A request that has not come whole.
+#[derive(Debug, Default)]
+pub(crate) struct HttpState {
+    /// What came of it.
+    pub(crate) buffer: Vec<u8>,
+    /// Bytes that must be there before it is worth looking again.
+    pub(crate) wanted_bytes: usize,
+    /// Whether "100 Continue" was sent for it.
+    pub(crate) continued: bool,
+}
+
+/// Three steps lead out of a shard: terminate, join, release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Served.
+    Live,
+    /// Served no more: its last bytes are on their way out.
+    Finishing,
+    /// Our side of the stream is shut; what the peer sends is dropped until it ends its side too.
+    Lingering,
+    /// Everything in flight is being cancelled; the last completion closes the socket.
+    Joining,
+    /// The close is in flight: nothing else is.
+    Closing,
+}
+
+/// Small facts.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    /// In the list of connections that transmit at the end of the turn.
+    pub(crate) listed: bool,
+    /// The handler has something to be pulled.
+    pub(crate) pull: bool,
+    /// Not read from, because too much waits for it to be read.
+    pub(crate) paused: bool,
+    /// The application has accepted it, and must be told of its end.
+    pub(crate) opened: bool,
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            receive: None,
+            blocked: None,
+            protocol: Protocol::Http(HttpState::default()),
+            life: Life::Live,
+            staged: Staged::default(),
+            pulled_bytes: 0,
+            backlog: Vec::new(),
+            counted_bytes: 0,
+            sending_bytes: 0,
+            deadline: None,
+            wheel_at: None,
+            flags: Flags::default(),
+        }
+    }
+
+    /// Whether operations of it are in flight.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.receive.is_none() && self.blocked.is_none()
+    }
+
+    /// Whether the socket takes no more for now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.is_some() || !self.backlog.is_empty()
+    }
+
+    /// Bytes that wait for the peer to read.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.backlog.len() + self.sending_bytes
+    }
+
+    /// Heap memory it holds.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let input = match &self.protocol {
+            Protocol::Http(http) => http.buffer.capacity(),
+            Protocol::WebSocket { decoder, .. } => decoder.assembly_bytes(),
+        };
+        input + self.backlog.capacity() + self.sending_bytes
+    }
+
+    /// Where its closing handshake is; `Connecting` before it speaks WebSocket.
+    pub(crate) fn phase(&self) -> Phase {
+        match self.protocol {
+            Protocol::Http(_) => Phase::Connecting,
+            Protocol::WebSocket { phase, .. } => phase,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What a handler can do while it is called.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringwire_codec::{
+    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, FrameHeader, Opcode, encode_close,
+};
+use ringwire_ring::{Arena, Instant};
+
+use crate::connection::{Connection, Life, Protocol};
+use crate::handler::ConnectionId;
+use crate::mailbox::{Mailboxes, Post};
+use crate::options::EngineOptions;
+use crate::slab::Slab;
+use crate::wheel::Wheel;
+
+/// A shard's state, apart from its driver and its handler.
+pub(crate) struct Core<M> {
+    pub(crate) slab: Slab,
+    /// Connections that transmit at the end of this turn.
+    pub(crate) ready: Vec<u32>,
+    /// Connections whose last bytes may be out.
+    pub(crate) finishing: Vec<u32>,
+    pub(crate) wheel: Wheel,
+    pub(crate) tick: Option<Instant>,
+    pub(crate) now: Instant,
+    pub(crate) shard: usize,
+    pub(crate) mailboxes: Mailboxes<M>,
+    /// Shards to wake at the end of this turn.
+    pub(crate) wakes: Vec<usize>,
+    pub(crate) options: Arc<EngineOptions>,
+    pub(crate) memory_bytes: usize,
+}
+
+/// A handler's hands. Valid for one call.
+pub struct Context<'a, M> {
+    pub(crate) core: &'a mut Core<M>,
+    pub(crate) arena: &'a mut Arena,
+}
+
+impl<M> fmt::Debug for Context<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("shard", &self.core.shard).field("now", &self.core.now).finish_non_exhaustive()
+    }
+}
+
+/// Which kind of message to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// UTF-8; the caller vouches for it.
+    Text,
+    /// Anything.
+    Binary,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection has ended.
+    Gone,
+    /// The connection is closing: no message may follow its close frame.
+    Closing,
+    /// More than [`Limits::backlog_bytes_max`](crate::Limits::backlog_bytes_max) wait for the peer to read.
+    /// [`Handler::on_drained`](crate::Handler::on_drained) will say when they are out.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Gone => "the connection has ended",
+            SendError::Closing => "the connection is closing",
+            SendError::Full => "too much waits for the peer to read",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl<M> Context<'_, M> {
+    /// The instant of this turn.
+    pub fn now(&self) -> Instant {
+        self.core.now
+    }
+
+    /// This shard, from 0.
+    pub fn shard(&self) -> usize {
+        self.core.shard
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.core.mailboxes.len()
+    }
+
+    /// Connections of this shard.
+    pub fn connections(&self) -> usize {
+        self.core.slab.len()
+    }
+
+    /// Sends a message. Its bytes are taken at once; it goes out at the end of the turn.
+    pub fn send(&mut self, connection: ConnectionId, kind: MessageKind, payload: &[u8]) -> Result<(), SendError> {
+        let backlog_bytes_max = self.core.options.limits.backlog_bytes_max;
+        let found = self.core.live(connection).ok_or(SendError::Gone)?;
+        if !found.phase().may_transmit_messages() {
+            return Err(SendError::Closing);
+        }
+        if found.waiting_bytes() > backlog_bytes_max {
+            return Err(SendError::Full);
+        }
+        let opcode = match kind {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        };
+        self.stage_frame(connection.slot, opcode, payload);
+        Ok(())
+    }
+
+    /// Sends a text message.
+    pub fn send_text(&mut self, connection: ConnectionId, text: &str) -> Result<(), SendError> {
+        self.send(connection, MessageKind::Text, text.as_bytes())
+    }
+
+    /// Sends a binary message.
+    pub fn send_binary(&mut self, connection: ConnectionId, bytes: &[u8]) -> Result<(), SendError> {
+        self.send(connection, MessageKind::Binary, bytes)
+    }
+
+    /// Sends a ping with a payload of at most 125 bytes; a longer one is cut.
+    pub fn ping(&mut self, connection: ConnectionId, payload: &[u8]) -> Result<(), SendError> {
+        let found = self.core.live(connection).ok_or(SendError::Gone)?;
+        if !found.phase().may_transmit_messages() {
+            return Err(SendError::Closing);
+        }
+        let payload = &payload[..payload.len().min(CONTROL_PAYLOAD_BYTES_MAX)];
+        self.stage_frame(connection.slot, Opcode::Ping, payload);
+        Ok(())
+    }
+
+    /// Starts the closing handshake. What was sent before still goes out; nothing more is pulled. The connection ends
+    /// when the peer answers, or after [`Timeouts::close`](crate::Timeouts::close). A connection that is closing or
+    /// gone is left as it is.
+    pub fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
+        if self.core.live(connection).is_some() {
+            self.close_slot(connection.slot, CloseEvent::LocalClose(code), reason);
+        }
+    }
+
+    /// Says that the connection has something to be pulled: [`Handler::poll_transmit`](crate::Handler::poll_transmit)
+    /// is called for it at the end of this turn, or as soon as its socket has room.
+    pub fn ready(&mut self, connection: ConnectionId) {
+        if self.core.live(connection).is_some() {
+            self.ready_slot(connection.slot());
+        }
+    }
+
+    /// The same for the connection that now has this slot, if any.
+    pub fn ready_slot(&mut self, slot: usize) {
+        let slot = slot as u32;
+        if let Some(connection) = self.core.slab.try_at(slot) {
+            connection.flags.pull = true;
+            if connection.blocked.is_none() {
+                self.core.list(slot);
+            }
+        }
+    }
+
+    /// Posts mail to a shard, this one included. Mail that finds the mailbox full comes back.
+    pub fn post(&mut self, shard: usize, mail: M) -> Result<(), M> {
+        match self.core.mailboxes[shard].put(Post::Mail(mail)) {
+            Ok(wake) => {
+                if wake && shard != self.core.shard {
+                    self.core.wakes.push(shard);
+                }
+                Ok(())
+            }
+            Err(Post::Mail(mail)) => Err(mail),
+            Err(Post::Drain(_) | Post::Stop) => unreachable!("what comes back is what was put in"),
+        }
+    }
+
+    /// Asks for [`Handler::on_tick`](crate::Handler::on_tick) at `at`, or at what was asked for before if that is
+    /// earlier.
+    pub fn tick_at(&mut self, at: Instant) {
+        self.core.tick = Some(self.core.tick.map_or(at, |tick| tick.min(at)));
+    }
+
+    /// Encodes a frame behind what this connection already transmits.
+    pub(crate) fn stage_frame(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        let payload_bytes = payload.len() as u64;
+        let header = FrameHeader { fin: true, rsv1: false, opcode, mask: None, payload_bytes };
+        self.stage(slot, &[&header.encode(), payload]);
+    }
+
+    /// Puts bytes behind what this connection already transmits.
+    pub(crate) fn stage(&mut self, slot: u32, pieces: &[&[u8]]) {
+        let connection = self.core.slab.at(slot);
+        if connection.is_blocked() {
+            for piece in pieces {
+                connection.backlog.extend_from_slice(piece);
+            }
+            self.core.count(slot);
+        } else {
+            self.arena.append(&mut connection.staged, pieces);
+            self.core.list(slot);
+        }
+    }
+
+    /// Moves the closing handshake on, and stages a close frame if that is due. Returns what it says to do.
+    pub(crate) fn close_slot(&mut self, slot: u32, event: CloseEvent, reason: &str) -> CloseAction {
+        let Protocol::WebSocket { phase, .. } = &mut self.core.slab.at(slot).protocol else {
+            return CloseAction::Ignore;
+        };
+        let (next, action) = phase.on(event);
+        *phase = next;
+        if let CloseAction::Transmit(code) = action {
+            self.stage_frame(slot, Opcode::Close, &encode_close(code, reason));
+            let timeout = self.core.options.timeouts.close;
+            self.core.set_deadline(slot, timeout);
+        }
+        action
+    }
+}
+
+impl<M> Core<M> {
+    /// The connection that `id` names, if it is served.
+    pub(crate) fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slab.find(id).filter(|connection| connection.life == Life::Live)
+    }
+
+    /// Puts the connection in the list of those that transmit at the end of the turn.
+    pub(crate) fn list(&mut self, slot: u32) {
+        let flags = &mut self.slab.at(slot).flags;
+        if !flags.listed {
+            flags.listed = true;
+            self.ready.push(slot);
+        }
+    }
+
+    /// Sets the connection's deadline to `timeout` from now.
+    pub(crate) fn set_deadline(&mut self, slot: u32, timeout: Duration) {
+        let at = self.now + timeout;
+        let generation = self.slab.id(slot).generation;
+        let connection = self.slab.at(slot);
+        connection.deadline = Some(at);
+        if connection.wheel_at.is_none_or(|wheel_at| at < wheel_at) {
+            connection.wheel_at = Some(at);
+            self.wheel.insert(at, (slot, generation));
+        }
+    }
+
+    /// Lets the connection be idle for as long as it likes.
+    pub(crate) fn clear_deadline(&mut self, slot: u32) {
+        self.slab.at(slot).deadline = None;
+    }
+
+    /// Counts the connection's memory anew.
+    pub(crate) fn count(&mut self, slot: u32) {
+        let connection = self.slab.at(slot);
+        let bytes = connection.memory_bytes();
+        self.memory_bytes = self.memory_bytes - connection.counted_bytes + bytes;
+        connection.counted_bytes = bytes;
+    }
+}

@@ -1,0 +1,307 @@
+//! From bytes to handlers.
+//!
+//! Received bytes are parsed where the kernel put them: a request or message that lies whole in one buffer reaches the
+//! handler without a copy, and a message may be changed in place. What is not whole is copied, bounded by the limits,
+//! and its buffer goes back to the ring at once.
+
+use ringwire_codec::http::Request;
+use ringwire_codec::{CloseAction, CloseCode, CloseEvent, Decoder, Event, Opcode, Phase, Role, Violation, handshake};
+use ringwire_ring::Driver;
+
+use crate::connection::{HttpState, Life, Protocol};
+use crate::handler::{Accept, CloseReason, Handler, Response, Side, Upgrade};
+use crate::http;
+use crate::shard::Shard;
+
+/// What looking at bytes as HTTP came to.
+enum Step {
+    /// A request was dealt with; this many bytes were its.
+    Done(usize),
+    /// It is not whole; it will be once this many bytes are there.
+    Wanting(usize),
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Bytes came in.
+    pub(crate) fn on_received(&mut self, slot: u32, bytes: &mut [u8]) {
+        let connection = self.core.slab.at(slot);
+        if connection.life != Life::Live {
+            return;
+        }
+        match &mut connection.protocol {
+            Protocol::WebSocket { .. } => self.on_frames(slot, bytes),
+            Protocol::Http(state) => {
+                let HttpState { mut buffer, wanted_bytes, continued } = std::mem::take(state);
+                state.continued = continued;
+                if buffer.is_empty() {
+                    self.on_http_bytes(slot, bytes);
+                } else {
+                    buffer.extend_from_slice(bytes);
+                    if buffer.len() < wanted_bytes {
+                        *state = HttpState { buffer, wanted_bytes, continued };
+                    } else {
+                        self.on_http_bytes(slot, &mut buffer);
+                    }
+                }
+            }
+        }
+        if self.core.slab.at(slot).life == Life::Live {
+            self.core.count(slot);
+        }
+    }
+
+    /// Deals with all requests in `bytes`, and keeps what is left of the last.
+    fn on_http_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let step = self.on_request(slot, &mut bytes[at..]);
+            let connection = self.core.slab.at(slot);
+            if connection.life != Life::Live {
+                return;
+            }
+            match (step, &mut connection.protocol) {
+                (Step::Done(consumed), Protocol::WebSocket { .. }) => {
+                    // A client that sends frames right behind its handshake has guessed the answer well.
+                    return self.on_frames(slot, &mut bytes[at + consumed..]);
+                }
+                (Step::Done(consumed), Protocol::Http(state)) => {
+                    at += consumed;
+                    state.continued = false;
+                }
+                (Step::Wanting(wanted_bytes), Protocol::Http(state)) => {
+                    state.buffer = bytes[at..].to_vec();
+                    state.wanted_bytes = wanted_bytes;
+                    let timeout = self.core.options.timeouts.handshake;
+                    if self.core.slab.at(slot).deadline.is_none() {
+                        self.core.set_deadline(slot, timeout);
+                    }
+                    return;
+                }
+                (Step::Wanting(_), Protocol::WebSocket { .. }) => unreachable!("only a whole request upgrades"),
+            }
+        }
+        self.core.set_deadline(slot, self.core.options.timeouts.keep_alive);
+    }
+
+    /// Deals with the request at the front of `bytes`, if it is whole.
+    fn on_request(&mut self, slot: u32, bytes: &mut [u8]) -> Step {
+        let limits = &self.core.options.limits;
+        let (head_bytes_max, body_bytes_max) = (limits.head_bytes_max, limits.body_bytes_max);
+        if !bytes[0].is_ascii_uppercase() && bytes[0] != b'\r' && bytes[0] != b'\n' {
+            let words = if bytes[0] == TLS_HANDSHAKE {
+                "this port speaks no TLS: use http:// or ws://\n"
+            } else {
+                "this is no HTTP request\n"
+            };
+            return self.refuse(slot, 400, words);
+        }
+        let head_end = end_of_head(&bytes[..bytes.len().min(head_bytes_max)]);
+        let Some(head_bytes) = head_end else {
+            if bytes.len() >= head_bytes_max {
+                return self.refuse(slot, 431, "the request's head is too long\n");
+            }
+            return Step::Wanting(bytes.len() + 1);
+        };
+        let (head, rest) = bytes.split_at_mut(head_bytes);
+        let request = match Request::parse(head) {
+            Ok(Some((request, _))) => request,
+            Ok(None) => return Step::Wanting(head_bytes + 1),
+            Err(error) => return self.refuse(slot, error.status(), &format!("{error}\n")),
+        };
+        if handshake::wants_upgrade(&request) {
+            self.on_upgrade_request(slot, &request);
+            return Step::Done(head_bytes);
+        }
+        if request.is_chunked() {
+            return self.refuse(slot, 411, "send the body with Content-Length, not chunked\n");
+        }
+        let body_bytes = request.content_length().unwrap_or(0);
+        if body_bytes > body_bytes_max as u64 {
+            return self.refuse(slot, 413, &format!("a body may have at most {body_bytes_max} bytes\n"));
+        }
+        let body_bytes = body_bytes as usize;
+        if rest.len() < body_bytes {
+            if request.expects_continue() && !self.http_state(slot).continued {
+                self.http_state(slot).continued = true;
+                self.with_handler(|_, cx| cx.stage(slot, &[b"HTTP/1.1 100 Continue\r\n\r\n"]));
+            }
+            return Step::Wanting(head_bytes + body_bytes);
+        }
+        let body = &mut rest[..body_bytes];
+        let response = self.with_handler(|handler, cx| handler.on_http(cx, &request, body));
+        let connection = self.core.slab.at(slot);
+        let waiting_bytes = connection.waiting_bytes() + connection.staged.len();
+        let keep_alive = request.keep_alive()
+            && self.ending.is_none()
+            && waiting_bytes < self.core.options.limits.backlog_high_bytes;
+        self.respond(slot, response, keep_alive, request.method() == "HEAD");
+        Step::Done(head_bytes + body_bytes)
+    }
+
+    fn http_state(&mut self, slot: u32) -> &mut HttpState {
+        match &mut self.core.slab.at(slot).protocol {
+            Protocol::Http(state) => state,
+            Protocol::WebSocket { .. } => unreachable!("the caller deals with a request"),
+        }
+    }
+
+    /// Refuses what is at the front of the stream, and ends the connection: where the next request starts is unknown.
+    fn refuse(&mut self, slot: u32, status: u16, words: &str) -> Step {
+        self.respond(slot, Response::text(status, words), false, false);
+        Step::Done(0)
+    }
+
+    /// Answers a request; without `keep_alive` the connection ends behind the answer.
+    pub(crate) fn respond(&mut self, slot: u32, response: Response, keep_alive: bool, head_only: bool) {
+        let mut head = Vec::with_capacity(256);
+        http::write_head(&response, keep_alive, &mut head);
+        let body: &[u8] = if head_only { &[] } else { &response.body };
+        self.with_handler(|_, cx| cx.stage(slot, &[&head, body]));
+        if !keep_alive {
+            self.finish_slot(slot, &CloseReason::EndOfStream);
+        }
+    }
+
+    fn on_upgrade_request(&mut self, slot: u32, request: &Request<'_>) {
+        let id = self.core.slab.id(slot);
+        let policy = handshake::Policy::default();
+        let accepted = match handshake::accept(request, &policy) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                let mut response = Response::text(refusal.status, format!("{}\n", refusal.message));
+                response.headers.extend(refusal.headers.iter().map(|&(name, value)| (name, value.to_owned())));
+                return self.respond(slot, response, false, false);
+            }
+        };
+        if self.ending.is_some() {
+            return self.respond(slot, Response::text(503, "the server is going away\n"), false, false);
+        }
+        match self.with_handler(|handler, cx| handler.on_upgrade(cx, id, request)) {
+            Upgrade::Reject(response) => self.respond(slot, response, false, false),
+            Upgrade::Accept(Accept { subprotocol, headers }) => {
+                let subprotocol = subprotocol.map(|name| ("Sec-WebSocket-Protocol", name));
+                let extra = subprotocol.iter().chain(&headers).map(|(name, value)| (*name, http::one_line(value)));
+                let extra: Vec<_> = extra.collect();
+                let extra: Vec<_> = extra.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let response = accepted.response(&extra);
+                let decoder = Decoder::new(Role::Server, self.core.options.limits.message);
+                let connection = self.core.slab.at(slot);
+                connection.protocol = Protocol::WebSocket { decoder, phase: Phase::Open };
+                connection.flags.opened = true;
+                self.core.clear_deadline(slot);
+                self.with_handler(|handler, cx| {
+                    cx.stage(slot, &[&response]);
+                    handler.on_open(cx, id);
+                });
+            }
+        }
+    }
+
+    /// Bytes of an open WebSocket came in.
+    fn on_frames(&mut self, slot: u32, bytes: &mut [u8]) {
+        // The decoder is out of its connection meanwhile, so that handlers may touch any connection while they hold
+        // the message.
+        let Some(mut decoder) = self.take_decoder(slot) else { return };
+        let mut at = 0;
+        while at < bytes.len() {
+            match decoder.decode(&mut bytes[at..]) {
+                Ok(step) => {
+                    at += step.consumed;
+                    if let Some(event) = step.event {
+                        self.on_event(slot, event);
+                    }
+                }
+                Err(violation) => {
+                    self.on_violation(slot, violation);
+                    break;
+                }
+            }
+            let connection = self.core.slab.at(slot);
+            if connection.life != Life::Live || !connection.phase().may_receive() {
+                break;
+            }
+        }
+        decoder.release();
+        if let Protocol::WebSocket { decoder: place, .. } = &mut self.core.slab.at(slot).protocol {
+            *place = decoder;
+        }
+        self.pause_if_behind(slot);
+    }
+
+    fn take_decoder(&mut self, slot: u32) -> Option<Decoder> {
+        match &mut self.core.slab.at(slot).protocol {
+            Protocol::WebSocket { decoder, .. } => Some(std::mem::take(decoder)),
+            Protocol::Http(_) => None,
+        }
+    }
+
+    fn on_event(&mut self, slot: u32, event: Event<'_>) {
+        let id = self.core.slab.id(slot);
+        match event {
+            // Messages count until the peer's own close frame, whatever this side has said (RFC 6455 §5.5.1); but a
+            // handler that has closed is not asked again.
+            Event::Message(message) => {
+                if self.core.slab.at(slot).phase() == Phase::Open {
+                    self.with_handler(|handler, cx| handler.on_message(cx, id, message));
+                }
+            }
+            Event::Ping(payload) => {
+                if self.core.slab.at(slot).phase() == Phase::Open {
+                    self.with_handler(|_, cx| cx.stage_frame(slot, Opcode::Pong, payload));
+                }
+            }
+            Event::Pong(payload) => self.with_handler(|handler, cx| handler.on_pong(cx, id, payload)),
+            Event::Close(frame) => {
+                let by = if self.core.slab.at(slot).phase() == Phase::Open { Side::Remote } else { Side::Local };
+                let code = frame.map(|frame| frame.code);
+                self.end_handshake(slot, CloseEvent::PeerClose(code), &CloseReason::Clean { by, code });
+            }
+        }
+    }
+
+    fn on_violation(&mut self, slot: u32, violation: Violation) {
+        let code: CloseCode = violation.close_code();
+        self.end_handshake(slot, CloseEvent::PeerViolation(code), &CloseReason::Violation(violation));
+    }
+
+    /// The peer is done, or wrong: answers with a close frame if one is due, and finishes.
+    fn end_handshake(&mut self, slot: u32, event: CloseEvent, reason: &CloseReason) {
+        let words = match reason {
+            CloseReason::Violation(violation) => violation.as_str(),
+            _ => "",
+        };
+        let action = self.with_handler(|_, cx| cx.close_slot(slot, event, words));
+        if action != CloseAction::Ignore {
+            self.finish_slot(slot, reason);
+        }
+    }
+}
+
+/// First byte of a TLS record that carries a handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Length of a request's head with the empty line that ends it.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let mut lines = bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at);
+    let mut last = lines.next()?;
+    for at in lines {
+        if at == last + 1 || (at == last + 2 && bytes[at - 1] == b'\r') {
+            return Some(at + 1);
+        }
+        last = at;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of_head;
+
+    #[test]
+    fn a_head_ends_with_an_empty_line() {
+        assert_eq!(end_of_head(b"GET / HTTP/1.1\r\nA: b\r\n\r\nbody"), Some(24));
+        assert_eq!(end_of_head(b"GET / HTTP/1.1\nA: b\n\nbody"), Some(21));
+        assert_eq!(end_of_head(b"GET / HTTP/1.1\r\nA: b\r\n\r"), None);
+        assert_eq!(end_of_head(b""), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! From handlers to sockets.
+//!
+//! A connection transmits at most once a turn, all it has: replies staged in the arena, then what the handler is pulled
+//! for. A lone range of a log goes out from where it lies; several, or ones behind replies, are joined in the arena.
+//! What a socket refuses of that becomes the connection's backlog, cut at the next frame boundary: the handler keeps
+//! the rest. While there is a backlog, an ordinary send waits in the kernel; while there is none but the socket is full,
+//! a poll does. Nothing is pulled meanwhile.
+
+use std::io;
+
+use ringwire_codec::Phase;
+use ringwire_ring::{Data, Driver, Op, OpToken};
+
+use crate::connection::Life;
+use crate::handler::{CloseReason, Handler};
+use crate::shard::Shard;
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Transmits for every connection that has something to say.
+    pub(crate) fn transmit_ready(&mut self) {
+        // Connections that still have more after their budget are listed again, for the next turn.
+        let mut ready = std::mem::take(&mut self.core.ready);
+        for slot in ready.drain(..) {
+            if let Some(connection) = self.core.slab.try_at(slot) {
+                connection.flags.listed = false;
+                self.transmit(slot);
+            }
+        }
+        if self.core.ready.is_empty() {
+            self.core.ready = ready;
+        }
+    }
+
+    fn transmit(&mut self, slot: u32) {
+        let connection = self.core.slab.at(slot);
+        if !matches!(connection.life, Life::Live | Life::Finishing) || connection.blocked.is_some() {
+            return;
+        }
+        if connection.is_blocked() {
+            return self.send_backlog(slot);
+        }
+        let pulled = self.pull(slot);
+        let connection = self.core.slab.at(slot);
+        let socket = connection.socket;
+        let mut staged = std::mem::take(&mut connection.staged);
+        connection.pulled_bytes = pulled as u32;
+        if connection.life == Life::Finishing {
+            self.core.finishing.push(slot);
+        }
+        let pieces = self.transmit.pieces();
+        let data = match (staged.is_empty(), pieces.len()) {
+            (true, 0) => return,
+            (true, 1) => Data::Shared(pieces.pop().expect("one piece")),
+            _ => {
+                for piece in pieces.drain(..) {
+                    self.driver.arena().append_shared(&mut staged, &piece);
+                }
+                Data::Staged(staged)
+            }
+        };
+        self.submit(Op::Transmit(socket, data), slot);
+    }
+
+    /// Asks the handler for what the connection is ready for, into `self.transmit`. Returns how much that is.
+    fn pull(&mut self, slot: u32) -> usize {
+        let budget = self.core.options.limits.pull_bytes_max;
+        self.transmit.reset(budget);
+        let id = self.core.slab.id(slot);
+        let connection = self.core.slab.at(slot);
+        if !connection.flags.pull || connection.life != Life::Live || connection.phase() != Phase::Open {
+            return 0;
+        }
+        connection.flags.pull = false;
+        let mut transmit = std::mem::take(&mut self.transmit);
+        self.with_handler(|handler, cx| handler.poll_transmit(cx, id, &mut transmit));
+        self.transmit = transmit;
+        let pulled = self.transmit.bytes();
+        if pulled >= budget {
+            self.core.slab.at(slot).flags.pull = true;
+            self.core.list(slot);
+        }
+        pulled
+    }
+
+    fn send_backlog(&mut self, slot: u32) {
+        let connection = self.core.slab.at(slot);
+        let socket = connection.socket;
+        let bytes = std::mem::take(&mut connection.backlog);
+        connection.sending_bytes = bytes.len();
+        self.core.count(slot);
+        let token = self.submit(Op::Send(socket, Data::Owned { bytes, start: 0 }), slot);
+        self.core.slab.at(slot).blocked = Some(token);
+        self.pause_if_behind(slot);
+    }
+
+    /// The socket did not take all: keeps what must still go out, and waits for room.
+    pub(crate) fn on_short(&mut self, slot: u32, data: Data, sent: usize, error: Option<io::Error>) {
+        if let Some(error) = error {
+            return self.on_broken(slot, &error);
+        }
+        let id = self.core.slab.id(slot);
+        let connection = self.core.slab.at(slot);
+        if !matches!(connection.life, Life::Live | Life::Finishing) {
+            return;
+        }
+        let unsent = data.len() - sent;
+        let mut kept = unsent;
+        let unsent_pulled = unsent.min(connection.pulled_bytes as usize);
+        // A handler that has been told of the end takes nothing back: then all of it still goes out.
+        if unsent_pulled > 0 && connection.life == Life::Live {
+            connection.flags.pull = true;
+            kept = unsent - unsent_pulled + self.handler.on_short(id, unsent_pulled);
+        }
+        let rest = match data {
+            Data::Staged(staged) => self.driver.staged(&staged)[sent..sent + kept].to_vec(),
+            Data::Shared(shared) => {
+                let mut rest = Vec::new();
+                shared.tail(unsent).copy_to(&mut rest);
+                rest.truncate(kept);
+                rest
+            }
+            Data::Owned { bytes, start } => bytes[start + sent..start + sent + kept].to_vec(),
+        };
+        let connection = self.core.slab.at(slot);
+        connection.backlog = rest;
+        // Replies may have been staged this turn before it was known that they must wait.
+        let staged = std::mem::take(&mut connection.staged);
+        connection.backlog.extend_from_slice(self.driver.staged(&staged));
+        if connection.is_blocked() {
+            self.core.count(slot);
+            self.core.list(slot);
+        } else {
+            let socket = connection.socket;
+            let token = self.submit(Op::Writable(socket), slot);
+            self.core.slab.at(slot).blocked = Some(token);
+        }
+    }
+
+    /// The socket has room again, or broke.
+    pub(crate) fn on_unblocked(&mut self, slot: u32, token: OpToken, result: io::Result<()>) {
+        let id = self.core.slab.id(slot);
+        let connection = self.core.slab.at(slot);
+        assert_eq!(connection.blocked, Some(token), "one operation waits for room at a time");
+        connection.blocked = None;
+        connection.sending_bytes = 0;
+        self.core.count(slot);
+        if self.core.slab.at(slot).life == Life::Joining {
+            return self.close_if_joined(slot);
+        }
+        if let Err(error) = result {
+            return self.on_broken(slot, &error);
+        }
+        let connection = self.core.slab.at(slot);
+        match connection.life {
+            Life::Live => {
+                // What was staged while it was blocked is in the backlog; what the handler has is pulled.
+                if !connection.backlog.is_empty() || connection.flags.pull {
+                    self.core.list(slot);
+                }
+                self.resume_if_caught_up(slot);
+                if self.core.slab.at(slot).flags.opened {
+                    self.with_handler(|handler, cx| handler.on_drained(cx, id));
+                }
+            }
+            Life::Finishing if connection.backlog.is_empty() => self.core.finishing.push(slot),
+            Life::Finishing => self.core.list(slot),
+            Life::Lingering | Life::Joining | Life::Closing => {}
+        }
+    }
+
+    /// Stops reading from a peer that reads too little of what it is sent.
+    pub(crate) fn pause_if_behind(&mut self, slot: u32) {
+        let high = self.core.options.limits.backlog_high_bytes;
+        let connection = self.core.slab.at(slot);
+        if connection.life == Life::Live && !connection.flags.paused && connection.waiting_bytes() > high {
+            connection.flags.paused = true;
+            if let Some(receive) = connection.receive {
+                self.submit(Op::Cancel(receive), slot);
+            }
+        }
+    }
+
+    fn resume_if_caught_up(&mut self, slot: u32) {
+        let high = self.core.options.limits.backlog_high_bytes;
+        let connection = self.core.slab.at(slot);
+        if connection.flags.paused && connection.waiting_bytes() <= high {
+            connection.flags.paused = false;
+            // If the receive is still being cancelled, its end starts the next one.
+            if connection.receive.is_none() {
+                self.receive(slot);
+            }
+        }
+    }
+
+    fn on_broken(&mut self, slot: u32, error: &io::Error) {
+        self.end(slot, &CloseReason::Broken(error.kind()));
+    }
+}

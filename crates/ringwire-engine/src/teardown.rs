@@ -1,0 +1,301 @@
+//! How connections come and go. Three steps lead out: terminate, join, release.
+//!
+//! A connection that ends well first finishes: its last bytes go out, its side of the stream is shut, and what the
+//! peer still sends is dropped until the peer shuts its side too. Closing at once instead would make the kernel answer
+//! unread bytes with a reset, which can overtake the close frame. One that breaks or runs out of time goes to the next
+//! step directly: everything in flight is cancelled, and its last completion closes the socket.
+
+use std::io;
+use std::time::Duration;
+
+use ringwire_codec::{CloseCode, CloseEvent, Phase};
+use ringwire_ring::{Driver, Op, Socket};
+
+use crate::connection::{Connection, Life, Protocol};
+use crate::handler::{CloseReason, Handler, Response, Timeout};
+use crate::shard::{CUT_TIMEOUT, Ending, Shard, Status};
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// A connection came in, or accepting failed.
+    pub(crate) fn on_accepted(&mut self, index: usize, result: io::Result<Socket>, more: bool) {
+        if !more {
+            self.accepts[index].token = None;
+        }
+        // Out of descriptors: the next one to be freed starts accepting again.
+        let exhausted = matches!(&result, Err(error) if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)));
+        if let Ok(socket) = result {
+            self.open(socket);
+        }
+        if more {
+            return;
+        }
+        if self.ending.is_some() {
+            self.driver.close_listener(self.accepts[index].listener);
+        } else if !exhausted || self.core.slab.len() == 0 {
+            self.accept(index);
+        }
+    }
+
+    fn open(&mut self, socket: Socket) {
+        let refuse = self.core.slab.len() >= self.core.options.limits.connections_max as usize;
+        let Some(slot) = self.core.slab.insert(Connection::new(socket)) else {
+            // Even the places for refusals are taken.
+            self.submit(Op::Close(socket), CONTEXT_NONE);
+            return;
+        };
+        self.receive(slot);
+        if refuse || self.ending.is_some() {
+            let words = "the server has as many connections as it takes; try again later\n";
+            self.respond(slot, Response::text(503, words).header("Retry-After", "1"), false, false);
+        } else {
+            self.core.set_deadline(slot, self.core.options.timeouts.handshake);
+        }
+    }
+
+    /// Receives until told otherwise.
+    pub(crate) fn receive(&mut self, slot: u32) {
+        let socket = self.core.slab.at(slot).socket;
+        let token = self.submit(Op::Receive(socket), slot);
+        self.core.slab.at(slot).receive = Some(token);
+    }
+
+    /// The receive has ended, with or without an error, though the stream has not.
+    pub(crate) fn on_receive_ended(&mut self, slot: u32, error: Option<io::Error>) {
+        let connection = self.core.slab.at(slot);
+        connection.receive = None;
+        let cancelled = error.as_ref().is_some_and(|error| error.raw_os_error() == Some(ECANCELED));
+        match (connection.life, error) {
+            (Life::Joining, _) => self.close_if_joined(slot),
+            (Life::Live | Life::Finishing | Life::Lingering, Some(error)) if !cancelled => {
+                self.end(slot, &CloseReason::Broken(error.kind()));
+            }
+            (Life::Live | Life::Finishing | Life::Lingering, _) => {
+                if !connection.flags.paused {
+                    self.receive(slot);
+                }
+            }
+            (Life::Closing, _) => {}
+        }
+    }
+
+    /// The peer has shut its side of the stream.
+    pub(crate) fn on_end_of_stream(&mut self, slot: u32) {
+        let connection = self.core.slab.at(slot);
+        connection.receive = None;
+        match connection.life {
+            Life::Live if matches!(connection.protocol, Protocol::WebSocket { .. }) => {
+                self.end(slot, &CloseReason::EndOfStream);
+            }
+            // A client may shut its side behind its last request; it still gets the responses.
+            Life::Live => self.finish_slot(slot, &CloseReason::EndOfStream),
+            Life::Finishing => {}
+            Life::Lingering | Life::Joining => {
+                connection.life = Life::Joining;
+                self.close_if_joined(slot);
+            }
+            Life::Closing => {}
+        }
+    }
+
+    /// Ends a served connection well: what is staged for it still goes out.
+    pub(crate) fn finish_slot(&mut self, slot: u32, reason: &CloseReason) {
+        let connection = self.core.slab.at(slot);
+        if connection.life != Life::Live {
+            return;
+        }
+        connection.life = Life::Finishing;
+        connection.flags.paused = false;
+        self.core.set_deadline(slot, self.core.options.timeouts.close);
+        self.core.list(slot);
+        self.say_closed(slot, reason);
+    }
+
+    /// Shuts our side of the connections whose last bytes are out.
+    pub(crate) fn finish(&mut self) {
+        for slot in std::mem::take(&mut self.core.finishing) {
+            let Some(connection) = self.core.slab.try_at(slot) else { continue };
+            if connection.life != Life::Finishing || connection.is_blocked() || !connection.staged.is_empty() {
+                continue;
+            }
+            if let Protocol::WebSocket { phase, .. } = &mut connection.protocol {
+                (*phase, _) = phase.on(CloseEvent::CloseTransmitted);
+            }
+            if connection.receive.is_some() {
+                connection.life = Life::Lingering;
+                let socket = connection.socket;
+                self.submit(Op::Shutdown(socket), slot);
+            } else {
+                connection.life = Life::Joining;
+                self.close_if_joined(slot);
+            }
+        }
+    }
+
+    /// Ends a connection at once: what is in flight is cancelled.
+    pub(crate) fn end(&mut self, slot: u32, reason: &CloseReason) {
+        let connection = self.core.slab.at(slot);
+        let was = connection.life;
+        if matches!(was, Life::Joining | Life::Closing) {
+            return;
+        }
+        connection.life = Life::Joining;
+        connection.deadline = None;
+        for token in [connection.receive, connection.blocked].into_iter().flatten() {
+            self.submit(Op::Cancel(token), slot);
+        }
+        if was == Life::Live {
+            self.say_closed(slot, reason);
+        }
+        self.close_if_joined(slot);
+    }
+
+    /// Tells the handler, once, if it knows of the connection.
+    fn say_closed(&mut self, slot: u32, reason: &CloseReason) {
+        let id = self.core.slab.id(slot);
+        let connection = self.core.slab.at(slot);
+        if std::mem::take(&mut connection.flags.opened) {
+            self.with_handler(|handler, cx| handler.on_close(cx, id, reason));
+        }
+    }
+
+    /// Closes the socket once nothing of the connection is in flight.
+    pub(crate) fn close_if_joined(&mut self, slot: u32) {
+        let connection = self.core.slab.at(slot);
+        if connection.life == Life::Joining && connection.is_joined() {
+            connection.life = Life::Closing;
+            let socket = connection.socket;
+            self.submit(Op::Close(socket), slot);
+        }
+    }
+
+    /// The descriptor is free: so is the slot.
+    pub(crate) fn on_closed(&mut self, slot: u32) {
+        if slot != CONTEXT_NONE {
+            let connection = self.core.slab.at(slot);
+            connection.backlog = Vec::new();
+            self.core.memory_bytes -= connection.counted_bytes;
+            self.core.slab.remove(slot);
+        }
+        if self.ending.is_none() {
+            for index in 0..self.accepts.len() {
+                if self.accepts[index].token.is_none() {
+                    self.accept(index);
+                }
+            }
+        }
+    }
+
+    /// The wheel's entry for a connection has come up.
+    pub(crate) fn on_wheel(&mut self, slot: u32, generation: u32) {
+        if self.core.slab.try_at(slot).is_none() || self.core.slab.id(slot).generation != generation {
+            return;
+        }
+        let now = self.core.now;
+        let connection = self.core.slab.at(slot);
+        // An entry may be older than the deadline, or than the entry that stands for it now.
+        if connection.wheel_at.is_none_or(|at| at > now) {
+            return;
+        }
+        connection.wheel_at = None;
+        match connection.deadline {
+            None => {}
+            Some(deadline) if deadline > now => self.core.set_deadline(slot, deadline.since(now)),
+            Some(_) => {
+                connection.deadline = None;
+                self.on_deadline(slot);
+            }
+        }
+    }
+
+    fn on_deadline(&mut self, slot: u32) {
+        let connection = self.core.slab.at(slot);
+        match (connection.life, &connection.protocol) {
+            (Life::Live, Protocol::Http(http)) if !http.buffer.is_empty() => {
+                let response = Response::text(408, "the request did not come whole in time\n");
+                self.respond(slot, response, false, false);
+            }
+            // Nothing was asked: there is nothing to answer.
+            (Life::Live, Protocol::Http(_)) => self.end(slot, &CloseReason::TimedOut(Timeout::Handshake)),
+            (Life::Live, Protocol::WebSocket { .. }) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),
+            (Life::Finishing | Life::Lingering, _) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),
+            (Life::Joining | Life::Closing, _) => {}
+        }
+    }
+
+    /// Lets the connection that holds most go, while the shard is over its memory.
+    pub(crate) fn shed_if_over(&mut self) {
+        while self.core.memory_bytes > self.core.options.limits.memory_bytes_max {
+            let slots = self.core.slab.slots();
+            let fattest = slots.into_iter().max_by_key(|&slot| {
+                let connection = self.core.slab.at(slot);
+                let ends = matches!(connection.life, Life::Joining | Life::Closing);
+                if ends { 0 } else { connection.counted_bytes }
+            });
+            let Some(slot) = fattest.filter(|&slot| self.core.slab.at(slot).counted_bytes > 0) else { return };
+            if matches!(self.core.slab.at(slot).life, Life::Joining | Life::Closing) {
+                return;
+            }
+            self.end(slot, &CloseReason::Shed);
+            let connection = self.core.slab.at(slot);
+            connection.backlog = Vec::new();
+            match &mut connection.protocol {
+                Protocol::Http(http) => http.buffer = Vec::new(),
+                Protocol::WebSocket { decoder, .. } => *decoder = ringwire_codec::Decoder::default(),
+            }
+            self.core.count(slot);
+        }
+    }
+
+    /// Stops accepting and asks every connection to leave, within this time.
+    pub(crate) fn drain(&mut self, within: Duration) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some(Ending::Draining(self.core.now + within));
+        for index in 0..self.accepts.len() {
+            match self.accepts[index].token {
+                Some(token) => {
+                    self.submit(Op::Cancel(token), index as u32);
+                }
+                None => self.driver.close_listener(self.accepts[index].listener),
+            }
+        }
+        for slot in self.core.slab.slots() {
+            if self.core.slab.at(slot).life != Life::Live {
+                continue;
+            }
+            if self.core.slab.at(slot).phase() == Phase::Connecting {
+                self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Drain));
+            } else {
+                let event = CloseEvent::LocalClose(CloseCode::GOING_AWAY);
+                self.with_handler(|_, cx| cx.close_slot(slot, event, "the server is going away"));
+            }
+        }
+    }
+
+    /// Whether the shard goes on, and what its end wants done now.
+    pub(crate) fn status(&mut self) -> Status {
+        let idle = self.core.slab.len() == 0 && self.accepts.iter().all(|accept| accept.token.is_none());
+        match self.ending {
+            None => Status::Running,
+            Some(Ending::Stopped) => Status::Ended,
+            Some(Ending::Draining(_) | Ending::Cutting(_)) if idle => Status::Ended,
+            Some(Ending::Draining(at)) if at <= self.core.now => {
+                self.ending = Some(Ending::Cutting(self.core.now + CUT_TIMEOUT));
+                for slot in self.core.slab.slots() {
+                    self.end(slot, &CloseReason::TimedOut(Timeout::Drain));
+                }
+                Status::Running
+            }
+            Some(Ending::Cutting(at)) if at <= self.core.now => Status::Ended,
+            Some(Ending::Draining(_) | Ending::Cutting(_)) => Status::Running,
+        }
+    }
+}
+
+/// Context of operations that belong to no connection.
+const CONTEXT_NONE: u32 = u32::MAX;
+/// From errno(3): operating-system numbers that decide what happens next.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ECANCELED: i32 = 125;

@@ -1,0 +1,135 @@
+//! The timer wheel: at most one entry per connection and per cause to look at it, none for an idle connection.
+//!
+//! Entries are hints. A connection's deadline is in the connection; when an entry comes up, the shard compares, and
+//! either acts, or puts in another entry, or forgets it. So moving a deadline later, the common case, costs nothing.
+
+use std::time::Duration;
+
+use ringwire_ring::Instant;
+
+/// Resolution. A deadline passes at most this much late.
+const TICK: Duration = Duration::from_millis(8);
+const BUCKETS: usize = 1024;
+
+/// A connection to look at: slot and generation.
+pub(crate) type Entry = (u32, u32);
+
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    buckets: Vec<Vec<(u64, Entry)>>,
+    /// The next tick to look at.
+    next: u64,
+    entries: usize,
+}
+
+fn tick_after(at: Instant) -> u64 {
+    at.as_nanos().div_ceil(TICK.as_nanos() as u64)
+}
+
+impl Wheel {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { buckets: vec![Vec::new(); BUCKETS], next: tick_after(now), entries: 0 }
+    }
+
+    /// Looks at `entry` once `at` has come.
+    pub(crate) fn insert(&mut self, at: Instant, entry: Entry) {
+        let tick = tick_after(at).max(self.next);
+        self.buckets[tick as usize % BUCKETS].push((tick, entry));
+        self.entries += 1;
+    }
+
+    /// When to look next, if there is anything to look at. May be early by a turn of the wheel, never late.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        if self.entries == 0 {
+            return None;
+        }
+        let ahead = (self.next..self.next + BUCKETS as u64).find(|&tick| {
+            let bucket = &self.buckets[tick as usize % BUCKETS];
+            bucket.iter().any(|&(due, _)| due <= tick)
+        });
+        let tick = ahead.unwrap_or(self.next + BUCKETS as u64);
+        Some(Instant::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
+    }
+
+    /// Moves what is due at `now` to `due`.
+    pub(crate) fn expire(&mut self, now: Instant, due: &mut Vec<Entry>) {
+        let last = now.as_nanos() / TICK.as_nanos() as u64;
+        if self.entries == 0 {
+            self.next = self.next.max(last + 1);
+            return;
+        }
+        // A wheel that slept for longer than a turn looks at each bucket once.
+        let first = self.next.max((last + 1).saturating_sub(BUCKETS as u64));
+        for tick in first..=last {
+            let bucket = &mut self.buckets[tick as usize % BUCKETS];
+            let before = bucket.len();
+            bucket.retain(|&(at, entry)| {
+                if at <= last {
+                    due.push(entry);
+                }
+                at > last
+            });
+            self.entries -= before - bucket.len();
+            if bucket.is_empty() {
+                *bucket = Vec::new();
+            }
+        }
+        self.next = self.next.max(last + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn entries_come_up_in_time_and_never_early() {
+        let mut wheel = Wheel::new(at(0));
+        let deadlines = [1, 8, 9, 100, 8191, 8192, 8193, 20_000, 100_000];
+        for (slot, &deadline) in deadlines.iter().enumerate() {
+            wheel.insert(at(deadline), (slot as u32, 0));
+        }
+        let mut came = vec![None; deadlines.len()];
+        let mut now = at(0);
+        while let Some(next) = wheel.next_at() {
+            assert!(next > now || now == at(0), "the wheel moves on");
+            now = next;
+            let mut due = Vec::new();
+            wheel.expire(now, &mut due);
+            for (slot, _) in due {
+                came[slot as usize] = Some(now);
+            }
+        }
+        for (slot, &deadline) in deadlines.iter().enumerate() {
+            let when = came[slot].expect("every entry comes up");
+            assert!(when >= at(deadline) && when <= at(deadline) + TICK, "{deadline} ms came at {when:?}");
+        }
+    }
+
+    #[test]
+    fn a_wheel_that_slept_finds_everything_due() {
+        let mut wheel = Wheel::new(at(0));
+        for slot in 0..5000 {
+            wheel.insert(at(u64::from(slot) * 7), (slot, 0));
+        }
+        let mut due = Vec::new();
+        wheel.expire(at(3_600_000), &mut due);
+        assert_eq!(due.len(), 5000);
+        assert_eq!(wheel.next_at(), None);
+    }
+
+    #[test]
+    fn what_is_late_already_comes_up_next() {
+        let mut wheel = Wheel::new(at(1000));
+        wheel.insert(at(5), (1, 1));
+        let next = wheel.next_at().expect("an entry");
+        assert!(next <= at(1000) + TICK);
+        let mut due = Vec::new();
+        wheel.expire(next, &mut due);
+        assert_eq!(due, [(1, 1)]);
+    }
+}
