@@ -108,7 +108,7 @@ impl Instrument {
         self.fair = self.fair.clamp(open * 0.5, open * 2.0);
     }
 
-    /// Fills an order, on six levels at most, with a trade at the best price and the quote it leaves, each.
+    /// Fills an order, on three levels at most, with a trade at the best price and the quote it leaves, each.
     fn market_order(&mut self, random: &mut Random, out: &mut Tape<'_>) {
         let buys = random.unit() < 0.5 + 0.35 * self.flow;
         let direction = if buys { 1.0 } else { -1.0 };
@@ -116,8 +116,8 @@ impl Instrument {
         // On average 1 / pace: one order then excites about half an order, and bursts end.
         self.heat = (self.heat + 0.65 * exp2(1.5 * random.normal()) / self.spec.pace).min(4.0);
         let impact = (0.08 * self.spec.volatility * self.fair).min(0.35);
-        let mut left = self.spec.size(0.45 * exp2(1.7 * random.normal()), random.unit() < 0.6);
-        let mut levels_left = 6;
+        let mut left = self.spec.size(0.22 * exp2(1.4 * random.normal()), random.unit() < 0.6);
+        let mut levels_left = 3;
         while left > 0 && levels_left > 0 {
             let levels = if buys { &mut self.asks } else { &mut self.bids };
             let best = &mut levels[0];
@@ -148,7 +148,7 @@ impl Instrument {
     /// Brings the best prices to where the fair price wants them. Orders beyond them are withdrawn first, so the
     /// sides cannot cross.
     fn requote(&mut self, random: &mut Random) {
-        let half = self.spec.half_spread * (0.8 + 0.5 * self.heat + 0.3 * random.unit());
+        let half = self.spec.half_spread * (0.8 + 0.25 * self.heat + 0.3 * random.unit());
         let bid = whole((self.fair - half).floor());
         let ask = whole((self.fair + half).ceil()).max(bid + 1);
         self.bids.retain(|level| level.price <= bid);
