@@ -1,0 +1,151 @@
+// The page in Chromium: it opens, quotes move, it survives a restart of the server, and it says nothing on the console.
+//
+// The page shows what it does in `window.ringwire`: `messages` counts what it received, `connected` says whether its
+// socket is open. $CHROMIUM names the browser; pictures go to $SCREENSHOTS.
+'use strict';
+
+const { after, before, test } = require('node:test');
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { chromium } = require('playwright-core');
+const { start } = require('../node/server.js');
+
+const WAIT = { timeout: 20_000 };
+const DESK = { width: 1440, height: 900 };
+/** What the browser itself says while there is no server; no page can prevent it. */
+const OUTAGE = [/^WebSocket connection to .* failed/, /^Failed to load resource: net::ERR_CONNECTION_(REFUSED|RESET)/];
+
+let browser;
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    // A machine without a network must not slow the browser's start.
+    args: [
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+});
+after(() => browser?.close());
+
+/** A page of the server, all of whose errors and requests are kept. */
+async function open(server, options = {}) {
+  const context = await browser.newContext({ viewport: DESK, ...options });
+  const page = await context.newPage();
+  const errors = [];
+  const requests = [];
+  page.on('pageerror', (error) => errors.push(`uncaught: ${error}`));
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) errors.push(message.text());
+  });
+  page.on('request', (request) => requests.push(request.url()));
+  page.on('websocket', (socket) => requests.push(socket.url()));
+  await page.goto(server.http('/'));
+  return { page, errors, requests, context };
+}
+
+/** Waits until the page is connected and has received so many messages more than now. */
+async function moving(page, more = 20) {
+  const from = await page.evaluate(() => window.ringwire.messages);
+  await page.waitForFunction(
+    (wanted) => window.ringwire.connected && window.ringwire.messages >= wanted,
+    from + more,
+    WAIT,
+  );
+}
+
+function picture(page, name) {
+  const folder = process.env.SCREENSHOTS ?? path.join(__dirname, '../../target/screenshots');
+  return page.screenshot({ path: path.join(folder, `${name}.png`) });
+}
+
+/** Runs the test's body with a server of its own on the synthetic market. */
+async function withServer(body) {
+  const server = await start(['--shards', '2', '--feed', 'demo']);
+  try {
+    await body(server);
+    assert.equal(await server.stop(), 0);
+  } finally {
+    await server.kill();
+  }
+}
+
+test('the page opens and its quotes move', { timeout: 60_000 }, () =>
+  withServer(async (server) => {
+    const { page, errors, requests, context } = await open(server);
+    assert.match(await page.title(), /ringwire/i);
+    await moving(page);
+    const before = await page.locator('body').innerText();
+    await moving(page, 50);
+    const numbers = (text) => text.match(/\d+\.\d+/g) ?? [];
+    const now = numbers(await page.locator('body').innerText());
+    assert.ok(now.length > 20, `only ${now.length} figures on the page`);
+    assert.notDeepEqual(now, numbers(before), 'no figure has changed');
+    assert.deepEqual(errors, []);
+    const foreign = requests.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== server.address);
+    assert.deepEqual(foreign, [], 'the page is not self-contained');
+    await context.close();
+  }),
+);
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`the page is ${colorScheme} where ${colorScheme} is wanted`, { timeout: 60_000 }, () =>
+    withServer(async (server) => {
+      const { page, errors, context } = await open(server, { colorScheme });
+      // Long enough for the tape, the book and the plot to have something to show.
+      await moving(page, 400);
+      await picture(page, `page-${colorScheme}`);
+      const brightness = await page.evaluate(() => {
+        const colours = [document.body, document.documentElement].map((part) => getComputedStyle(part).backgroundColor);
+        const parts = colours.map((colour) => colour.match(/[\d.]+/g).map(Number));
+        const [red, green, blue] = parts.find(([, , , alpha = 1]) => alpha > 0) ?? [255, 255, 255];
+        return (red + green + blue) / 3;
+      });
+      assert.ok(colorScheme === 'light' ? brightness > 180 : brightness < 75, `background brightness ${brightness}`);
+      assert.deepEqual(errors, []);
+      await context.close();
+    }),
+  );
+}
+
+for (const width of [1440, 1024, 400]) {
+  test(`nothing is cut off at the side at ${width} pixels`, { timeout: 60_000 }, () =>
+    withServer(async (server) => {
+      const { page, context } = await open(server, { viewport: { width, height: 900 } });
+      await moving(page, 100);
+      await picture(page, `page-${width}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.ok(wide <= 0, `${wide} pixels wider than the window`);
+      await context.close();
+    }),
+  );
+}
+
+test('the page survives a restart of the server', { timeout: 90_000 }, async () => {
+  const first = await start(['--shards', '2', '--feed', 'demo']);
+  let second;
+  try {
+    const { page, errors, context } = await open(first);
+    await moving(page);
+    assert.deepEqual(errors, []);
+    await first.kill();
+    await page.waitForFunction(() => !window.ringwire.connected, undefined, WAIT);
+    await picture(page, 'page-disconnected');
+    second = await start(['--shards', '2', '--feed', 'demo'], { listen: first.address });
+    await page.waitForFunction(() => window.ringwire.connected, undefined, WAIT);
+    const own = errors.filter((line) => !OUTAGE.some((known) => known.test(line)));
+    assert.deepEqual(own, []);
+    const during = errors.length;
+    await moving(page, 50);
+    assert.deepEqual(errors.slice(during), [], 'errors after the server was back');
+    await context.close();
+    assert.equal(await second.stop(), 0);
+  } finally {
+    await first.kill();
+    await second?.kill();
+  }
+});
