@@ -317,15 +317,15 @@ fn run(is_kept: bool, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_entry_arrives_when_the_log_keeps_all(ops in proptest::collection::vec(op(), 0..250)) {
+    fn every_entry_arrives_when_the_log_keeps_all(ops in proptest::collection::vec(op(), 0..200)) {
         run(true, &ops);
     }
 
     #[test]
-    fn every_entry_arrives_or_is_in_the_gap(ops in proptest::collection::vec(op(), 0..250)) {
+    fn every_entry_arrives_or_is_in_the_gap(ops in proptest::collection::vec(op(), 0..200)) {
         run(false, &ops);
     }
 }

@@ -1,0 +1,179 @@
+//! What fanout costs before a socket is touched: a publish, a note and a pull.
+//!
+//! `publish`: one entry of 128 bytes into the raw lane, over 1 to 10,000 topics in turn. `fanout`: one publish reaches
+//! 1,000 subscribers of one topic; elements are deliveries. `spread`: as many topics as subscribers, one each; a publish,
+//! its note and its pull per element. `append`: a publish by length, beside a plain copy. `instead`: the same fanout
+//! over a queue per connection, and over a buffer behind a lock.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ringwire_hub::{
+    Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicOptions,
+};
+
+const ENTRY: [u8; 128] = [b'x'; 128];
+const SUBSCRIBERS: u32 = 1_000;
+
+fn open(topics: usize) -> Vec<Arc<Topic>> {
+    let hub = Hub::new(topics);
+    let retention = Retention { entries: 1_000, bytes: 1 << 20, age_us: u64::MAX };
+    let options = TopicOptions { retention, ..TopicOptions::default() };
+    (0..topics).map(|nth| hub.open(&format!("topic.{nth}"), &options).expect("a name")).collect()
+}
+
+fn publish(topic: &Topic, scratch: &mut Vec<u8>) {
+    let published = topic.publish(0, scratch, |_, _, out| out.extend_from_slice(&ENTRY));
+    black_box(published.expect("an entry that fits"));
+}
+
+fn shard() -> ShardHub {
+    ShardHub::new(ShardId::new(0), ShardLimits { slots_max: 100_000, subscriptions_max: 100_000 })
+}
+
+fn who(slot: u32) -> Subscriber {
+    Subscriber { slot, generation: 1 }
+}
+
+fn publishing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub/publish");
+    quick(&mut group);
+    for count in [1, 100, 10_000] {
+        let (topics, mut scratch, mut nth) = (open(count), Vec::new(), 0);
+        group.bench_function(BenchmarkId::new("topics", count), |b| {
+            b.iter(|| {
+                nth = (nth + 1) % topics.len();
+                publish(&topics[nth], &mut scratch);
+            });
+        });
+    }
+}
+
+/// One publish to 1,000 subscribers of one topic: who is to be served, and what each gets.
+fn fanout(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub/fanout");
+    quick(&mut group);
+    group.throughput(Throughput::Elements(u64::from(SUBSCRIBERS)));
+    let (topic, mut scratch, mut shard) = (open(1).remove(0), Vec::new(), shard());
+    for slot in 0..SUBSCRIBERS {
+        shard.subscribe(who(slot), &topic, LaneId::RAW, SlowPolicy::Drop).expect("room");
+    }
+    let shard = RefCell::new(shard);
+    let mut publish_and_note = || {
+        publish(&topic, &mut scratch);
+        let mut ready = Vec::with_capacity(SUBSCRIBERS as usize);
+        shard.borrow_mut().note(topic.id(), |who, _| ready.push(who));
+        assert_eq!(ready.len(), SUBSCRIBERS as usize);
+        ready
+    };
+    let pull_all = |ready: Vec<Subscriber>| {
+        let mut shard = shard.borrow_mut();
+        for who in ready {
+            let pulled = shard.pull(who, 64 * 1024, |run| {
+                black_box((run.words.as_ptr(), run.start, run.end));
+            });
+            assert!(pulled.entries == 1 && !pulled.more);
+        }
+    };
+    group.bench_function("pull", |b| b.iter_batched(&mut publish_and_note, pull_all, BatchSize::PerIteration));
+    group.bench_function("note_and_pull", |b| b.iter(|| pull_all(publish_and_note())));
+}
+
+/// Many topics, each with one subscriber: nothing is warm.
+fn spread(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub/spread");
+    quick(&mut group);
+    for count in [1_000, 10_000u32] {
+        let (topics, mut scratch, mut shard) = (open(count as usize), Vec::new(), shard());
+        for (slot, topic) in (0..).zip(&topics) {
+            shard.subscribe(who(slot), topic, LaneId::RAW, SlowPolicy::Drop).expect("room");
+        }
+        group.throughput(Throughput::Elements(u64::from(count)));
+        group.bench_function(BenchmarkId::new("publish_note_pull", count), |b| {
+            b.iter(|| {
+                for (slot, topic) in (0..).zip(&topics) {
+                    publish(topic, &mut scratch);
+                    shard.note(topic.id(), |who, _| assert_eq!(who.slot, slot));
+                    let pulled = shard.pull(who(slot), 64 * 1024, |run| {
+                        black_box((run.words.as_ptr(), run.start, run.end));
+                    });
+                    assert_eq!(pulled.entries, 1);
+                }
+            });
+        });
+    }
+}
+
+/// The same fanout done otherwise, for docs/decisions/0003-log.md: what a queue per connection costs, and a buffer
+/// behind a lock, out of which each reader copies.
+fn instead(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub/instead");
+    quick(&mut group);
+    group.throughput(Throughput::Elements(u64::from(SUBSCRIBERS)));
+    let mut queues: Vec<VecDeque<Arc<[u8]>>> = vec![VecDeque::new(); SUBSCRIBERS as usize];
+    group.bench_function("queue_per_connection", |b| {
+        b.iter(|| {
+            let entry: Arc<[u8]> = ENTRY.into();
+            for queue in &mut queues {
+                queue.push_back(Arc::clone(&entry));
+            }
+            for queue in &mut queues {
+                black_box(queue.pop_front());
+            }
+        });
+    });
+    let log = RwLock::new(Vec::with_capacity(1 << 20));
+    let (mut cursors, mut out) = (vec![0; SUBSCRIBERS as usize], Vec::with_capacity(1 << 20));
+    group.bench_function("buffer_behind_a_lock", |b| {
+        b.iter(|| {
+            let mut bytes = log.write().expect("not poisoned");
+            if bytes.len() + ENTRY.len() > bytes.capacity() {
+                bytes.clear();
+                cursors.fill(0);
+            }
+            bytes.extend_from_slice(&ENTRY);
+            drop(bytes);
+            out.clear();
+            for cursor in &mut cursors {
+                let bytes = log.read().expect("not poisoned");
+                out.extend_from_slice(&bytes[*cursor..]);
+                *cursor = bytes.len();
+            }
+            black_box(out.len());
+        });
+    });
+}
+
+/// What writing through atomic words costs: a publish by its length, beside a plain copy into a buffer.
+fn appending(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub/append");
+    quick(&mut group);
+    for len in [16, 128, 1_024, 16_384] {
+        let (topic, mut scratch, bytes) = (open(1).remove(0), Vec::new(), vec![b'x'; len]);
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("publish", len), |b| {
+            b.iter(|| topic.publish(0, &mut scratch, |_, _, out| out.extend_from_slice(&bytes)).expect("it fits"));
+        });
+        let mut buffer = Vec::with_capacity(64 * 1024);
+        group.bench_function(BenchmarkId::new("plain_copy", len), |b| {
+            b.iter(|| {
+                if buffer.len() + len > buffer.capacity() {
+                    buffer.clear();
+                }
+                buffer.extend_from_slice(black_box(&bytes));
+            });
+        });
+    }
+}
+
+fn quick(group: &mut BenchmarkGroup<'_, WallTime>) {
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(30);
+}
+
+criterion_group!(benches, publishing, appending, fanout, spread, instead);
+criterion_main!(benches);
