@@ -1,1 +1,28 @@
-fn main() {}
+//! The `ringwire` binary: reads the command line, runs a command, tells how it ended.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ringwire_server::cli::{Cli, Command};
+use ringwire_server::{client, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().into_command() {
+        Command::Serve(config) => serve::serve(&config),
+        Command::Subscribe(config) => client::subscribe(&config),
+        Command::Publish(config) => client::publish(&config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.message.lines() {
+                eprintln!("ringwire: {line}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What all threads of the server share: the hub, who may publish, and how things stand.
+//!
+//! Publishing is the same from a shard and from the control plane: [`Publisher::publish`] appends to the topic's
+//! log, whose own lock orders all publishers, and says which shards are to be sent a note. Sending it is the
+//! caller's part, since each kind of thread does it in its own way.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ringwire_hub::{Hub, OpenError, PublishError, Published, Retention, Topic, TopicId, TopicName, TopicOptions};
+use tokio::sync::Notify;
+
+use crate::access::PublishAccess;
+use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload};
+use crate::status::Status;
+
+/// Most topics. An empty one takes some 400 bytes.
+const TOPICS_MAX: usize = 100_000;
+/// Memory of one topic's log in one form: at most so many bytes, or the last entry if that is more.
+const TOPIC_BYTES_MAX: usize = 1 << 20;
+/// Working memory that a publisher keeps from one publish to the next.
+const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
+
+/// What shards send each other and the control plane sends them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// Something was appended to this topic.
+    Note(TopicId),
+}
+
+/// Shared by all threads of the server.
+#[derive(Debug)]
+pub struct Broker {
+    /// The topics.
+    pub hub: Hub,
+    /// Who may publish.
+    pub publish: PublishAccess,
+    /// What the feed does.
+    pub status: Status,
+    /// How many shards there are.
+    pub shards: NonZeroUsize,
+    epoch: u64,
+    subscriptions: AtomicU64,
+    subscribed: Notify,
+}
+
+impl Broker {
+    /// A broker without topics. `epoch` names this run of the server among all others.
+    pub fn new(publish: PublishAccess, shards: NonZeroUsize, epoch: u64) -> Self {
+        Self {
+            hub: Hub::new(TOPICS_MAX),
+            publish,
+            status: Status::default(),
+            shards,
+            epoch,
+            subscriptions: AtomicU64::new(0),
+            subscribed: Notify::new(),
+        }
+    }
+
+    /// The topic of this name, opened if there is none.
+    ///
+    /// # Errors
+    /// If there are as many topics as there may be.
+    pub fn open(&self, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
+        let options = TopicOptions {
+            epoch: self.epoch,
+            retention: Retention { bytes: TOPIC_BYTES_MAX, ..TopicOptions::default().retention },
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            ..TopicOptions::default()
+        };
+        self.hub.open(name.as_str(), &options)
+    }
+
+    /// Subscriptions on all shards.
+    pub fn subscriptions(&self) -> u64 {
+        self.subscriptions.load(Ordering::Relaxed)
+    }
+
+    /// `count` subscriptions have begun.
+    pub fn count_subscribed(&self, count: u64) {
+        self.subscriptions.fetch_add(count, Ordering::Release);
+        self.subscribed.notify_one();
+    }
+
+    /// `count` subscriptions have ended.
+    pub fn count_unsubscribed(&self, count: u64) {
+        self.subscriptions.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Waits until there are `count` subscriptions. One thread may wait.
+    pub async fn wait_for_subscriptions(&self, count: u64) {
+        while self.subscriptions.load(Ordering::Acquire) < count {
+            self.subscribed.notified().await;
+        }
+    }
+}
+
+/// One thread's means to publish.
+#[derive(Debug, Default)]
+pub struct Publisher {
+    encoder: Encoder,
+    scratch: Vec<u8>,
+}
+
+/// Why something was not published. Its text is for who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is longer than [`PAYLOAD_BYTES_MAX`].
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The topic's log does not take it.
+    Log(PublishError),
+}
+
+impl Publisher {
+    /// Appends `payload` to `topic`. The shards in the answer's `notify` must now be sent a [`Mail::Note`].
+    ///
+    /// # Errors
+    /// Why it was not published.
+    pub fn publish(&mut self, topic: &Topic, payload: Payload<'_>, now_us: u64) -> Result<Published, Refused> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(Refused::TooLong { bytes: payload.len() });
+        }
+        let Self { encoder, scratch } = self;
+        let encode = |lane, _seq, out: &mut Vec<u8>| encoder.encode(lane, topic.name(), payload, out);
+        let result = topic.publish(now_us, scratch, encode).map_err(Refused::Log);
+        scratch.clear();
+        scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        result
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::TooLong { bytes } => {
+                write!(f, "a message of {bytes} bytes is too long: at most {PAYLOAD_BYTES_MAX} are published")
+            }
+            Refused::Log(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker() -> Broker {
+        Broker::new(PublishAccess::Loopback, NonZeroUsize::MIN, 7)
+    }
+
+    #[test]
+    fn publishes_are_numbered_per_topic_from_one() {
+        let (broker, mut publisher) = (broker(), Publisher::default());
+        let [a, b] = ["a", "b"].map(|name| broker.open(&TopicName::new(name).unwrap()).unwrap());
+        let mut seq = |topic: &Topic| publisher.publish(topic, Payload::Text("1"), 0).unwrap().seq;
+        assert_eq!([seq(&a), seq(&a), seq(&b), seq(&a)], [1, 2, 1, 3]);
+    }
+
+    #[test]
+    fn a_payload_over_the_limit_is_refused_and_uses_no_number() {
+        let (broker, mut publisher) = (broker(), Publisher::default());
+        let topic = broker.open(&TopicName::new("a").unwrap()).unwrap();
+        let long = vec![0; PAYLOAD_BYTES_MAX + 1];
+        let refused = publisher.publish(&topic, Payload::Binary(&long), 0);
+        assert_eq!(refused, Err(Refused::TooLong { bytes: PAYLOAD_BYTES_MAX + 1 }));
+        assert_eq!(publisher.publish(&topic, Payload::Binary(&long[1..]), 0).unwrap().seq, 1);
+        assert!(publisher.scratch.capacity() <= SCRATCH_BYTES_KEPT, "memory of a long payload is given back");
+    }
+
+    #[test]
+    fn who_waits_for_subscriptions_goes_on_once_they_are_there() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let broker = broker();
+        runtime.block_on(async {
+            let mut wait = std::pin::pin!(broker.wait_for_subscriptions(3));
+            for (before, count) in [(0, 2), (2, 1)] {
+                assert_eq!(broker.subscriptions(), before);
+                tokio::select! {
+                    biased;
+                    () = &mut wait => panic!("{before} are not 3"),
+                    () = std::future::ready(()) => {}
+                }
+                broker.count_subscribed(count);
+            }
+            wait.await;
+        });
+    }
+}

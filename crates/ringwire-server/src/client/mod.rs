@@ -1,0 +1,44 @@
+//! The command line's two clients: `ringwire subscribe` and `ringwire publish`.
+//!
+//! They are for pipes: messages are lines, words for people go to standard error, and the exit code says whether all
+//! went well. They run on plain tokio rather than io_uring, so that they work on machines that have none.
+
+mod connect;
+mod publish;
+mod rate;
+mod reporter;
+mod subscribe;
+mod wire;
+
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::publish::publish;
+pub use self::subscribe::subscribe;
+
+use crate::failure::Failure;
+
+/// Runs a client to its end.
+fn run(client: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(client);
+    // A read of standard input that is under way cannot be cancelled and is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Begins to listen for SIGINT and SIGTERM; what it returns waits for one.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,102 @@
+//! The control plane: one thread, apart from the shards, on a tokio-uring runtime.
+//!
+//! It runs the feed and listens for signals. The first SIGTERM or SIGINT drains the server: no new connections, each
+//! open one is closed with 1001, and whoever has not answered by the deadline is let go. A second signal ends the
+//! process at once.
+
+mod feed;
+mod recording;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringwire_engine::Engine;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
+
+pub(crate) use self::feed::Feed;
+
+use crate::broker::{Broker, Mail};
+use crate::failure::Failure;
+use crate::options::FeedOptions;
+
+/// How long a drain waits for peers to answer the close.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the control plane on this thread until the engine has ended. `on_ready` is called once signals are heeded.
+pub(crate) fn run(
+    engine: Engine<Mail>,
+    broker: Arc<Broker>,
+    feed: Option<(Feed, FeedOptions)>,
+    on_ready: impl FnOnce(),
+) -> Result<(), Failure> {
+    tokio_uring::start(async move {
+        let mut signals =
+            Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let handle = engine.handle();
+        let feed = feed.map(|(feed, options)| tokio_uring::spawn(feed::run(feed, options, broker, handle.clone())));
+        let ended = tokio::task::spawn_blocking(move || engine.join());
+        on_ready();
+        let result = supervise(ended, &mut signals, || {
+            if let Some(feed) = &feed {
+                feed.abort();
+            }
+            handle.drain(DRAIN_TIMEOUT);
+        });
+        result.await
+    })
+}
+
+/// Waits for the engine's end; `drain` is called at the first signal.
+async fn supervise(
+    ended: impl Future<Output = Result<io::Result<()>, JoinError>>,
+    signals: &mut Signals,
+    drain: impl FnOnce(),
+) -> Result<(), Failure> {
+    let mut ended = std::pin::pin!(ended);
+    let name = tokio::select! {
+        result = &mut ended => return verdict(result),
+        name = signals.next() => name,
+    };
+    eprintln!("ringwire: {name}: draining, for at most {} s; once more ends at once", DRAIN_TIMEOUT.as_secs());
+    drain();
+    tokio::select! {
+        result = &mut ended => verdict(result),
+        name = signals.next() => {
+            eprintln!("ringwire: {name}: ending at once");
+            // Shards are in the middle of their work, and their threads are not to be waited for.
+            std::process::exit(i32::from(crate::failure::EXIT_FAILURE))
+        }
+    }
+}
+
+/// How the engine has ended.
+fn verdict(ended: Result<io::Result<()>, JoinError>) -> Result<(), Failure> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::new(format!("a shard has broken down: {error}"))),
+        Err(error) => Err(Failure::new(format!("a shard has broken down: {error}"))),
+    }
+}
+
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next signal.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

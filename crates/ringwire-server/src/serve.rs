@@ -1,0 +1,93 @@
+//! `ringwire serve`: from checked options to a server that runs.
+
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use ringwire_engine::{Engine, EngineOptions, ShardInfo, StartError};
+use ringwire_hub::ShardId;
+use ringwire_ring::wall_clock_us;
+
+use crate::broker::{Broker, Mail};
+use crate::cli::Config;
+use crate::control::{self, Feed};
+use crate::failure::{EXIT_NO_IO_URING, Failure};
+use crate::lanes::PAYLOAD_BYTES_MAX;
+use crate::options::Options;
+use crate::service::Service;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Why it could not start, or broke down.
+pub fn serve(config: &Config) -> Result<(), Failure> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let options = Options::check(config, cores).map_err(|faults| Failure::usage(faults.to_string()))?;
+    let feed = Feed::open(&options.feed.source)?.map(|feed| (feed, options.feed.clone()));
+    let broker = Arc::new(Broker::new(options.publish.clone(), options.shards, wall_clock_us()));
+    let engine = start(&options, &broker)?;
+    let lines = announcement(&engine, &options);
+    control::run(engine, broker, feed, || {
+        let mut out = std::io::stdout().lock();
+        // Who closed our standard output does not want to know.
+        let _ = writeln!(out, "{lines}\nready").and_then(|()| out.flush());
+    })
+}
+
+fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failure> {
+    let mut engine = EngineOptions {
+        listen: options.listen.clone(),
+        shards: Some(options.shards.get()),
+        ..EngineOptions::default()
+    };
+    engine.limits.body_bytes_max = PAYLOAD_BYTES_MAX;
+    let connections_max = engine.limits.connections_max;
+    options.listen.iter().try_for_each(|address| is_free(*address)).map_err(|error| start_failure(&error))?;
+    let (broker, slow) = (Arc::clone(broker), options.slow);
+    let make = move |info: ShardInfo| {
+        let shard = ShardId::new(u8::try_from(info.shard).expect("options allow as many shards as a hub serves"));
+        Service::new(Arc::clone(&broker), shard, connections_max, slow)
+    };
+    ringwire_engine::start(engine, make).map_err(|error| start_failure(&error))
+}
+
+/// Whether nobody listens on `address`. Shards share their ports (`SO_REUSEPORT`), and so would two servers of one
+/// user, each getting some of the connections; a listener that does not share finds out.
+fn is_free(address: SocketAddr) -> Result<(), StartError> {
+    TcpListener::bind(address).map(drop).map_err(|error| StartError::Listen(address, error))
+}
+
+/// What to say of a server that cannot start, and what to do about it.
+fn start_failure(error: &StartError) -> Failure {
+    let advice = match error {
+        // The reason says what to do.
+        StartError::Unavailable(_) => return Failure { code: EXIT_NO_IO_URING, message: error.to_string() },
+        StartError::Listen(address, fault) => match fault.kind() {
+            ErrorKind::AddrInUse => format!(
+                "; another program has port {}: stop it, or choose another port, as in --listen {}:{}",
+                address.port(),
+                address.ip(),
+                address.port().wrapping_add(1).max(1024),
+            ),
+            ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+            ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one".to_owned(),
+            _ => String::new(),
+        },
+        StartError::Options(_) | StartError::Thread(_) => String::new(),
+    };
+    Failure::new(format!("{error}{advice}"))
+}
+
+/// What the server says of itself before it is ready.
+fn announcement(engine: &Engine<Mail>, options: &Options) -> String {
+    let shards = match options.shards.get() {
+        1 => "1 shard".into(),
+        shards => format!("{shards} shards"),
+    };
+    let about = format!("({shards}, io_uring: {})", engine.features());
+    let mut lines: Vec<String> =
+        engine.addresses().iter().map(|address| format!("ringwire: listening on http://{address} {about}")).collect();
+    lines.extend(options.publish.notice().map(|notice| format!("ringwire: {notice}")));
+    lines.join("\n")
+}

@@ -1,0 +1,142 @@
+//! The way of a message through one shard: into a topic's log, notes out, notes in, and out to subscribers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringwire_engine::{Context, Transmit};
+use ringwire_hub::{
+    LaneId, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, SubscribeError, Subscriber, Topic, TopicId, Wake,
+};
+use ringwire_ring::{Shared, wall_clock_us};
+
+use crate::broker::{Mail, Publisher, Refused};
+use crate::lanes::Payload;
+use crate::outbox::Outbox;
+
+/// Most subscriptions of a shard; each takes some 70 bytes.
+const SUBSCRIPTIONS_MAX: u32 = 4_000_000;
+/// How soon mail that a full mailbox refused is posted again.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// One shard's side of the hub, and its notes.
+#[derive(Debug)]
+pub(super) struct Fanout {
+    shard: ShardId,
+    hub: ShardHub,
+    slow: SlowPolicy,
+    publisher: Publisher,
+    /// Topics with a note for this shard, to be heeded at the end of the turn. The hub sends one at most for each.
+    noted: Vec<TopicId>,
+    /// Notes for shards whose mailbox was full.
+    outbox: Outbox<Mail>,
+}
+
+impl Fanout {
+    pub(super) fn new(shard: ShardId, connections_max: u32, slow: SlowPolicy) -> Self {
+        let limits = ShardLimits { slots_max: connections_max, subscriptions_max: SUBSCRIPTIONS_MAX };
+        Self {
+            shard,
+            hub: ShardHub::new(shard, limits),
+            slow,
+            publisher: Publisher::default(),
+            noted: Vec::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Appends to the log of `topic` and sends the notes: mail to other shards, a reminder to this one.
+    pub(super) fn publish(
+        &mut self,
+        cx: &mut Context<'_, Mail>,
+        topic: &Topic,
+        payload: Payload<'_>,
+    ) -> Result<Published, Refused> {
+        let published = self.publisher.publish(topic, payload, wall_clock_us())?;
+        let (here, noted) = (self.shard, &mut self.noted);
+        let note = || Mail::Note(topic.id());
+        self.outbox.send(published.notify, note, |shard, mail| {
+            if shard == here {
+                noted.push(topic.id());
+                return Ok(());
+            }
+            cx.post(shard.index(), mail)
+        });
+        if !self.outbox.is_empty() {
+            cx.tick_at(cx.now() + RETRY);
+        }
+        Ok(published)
+    }
+
+    /// A note has come: to be heeded at the end of the turn.
+    pub(super) fn note(&mut self, topic: TopicId) {
+        self.noted.push(topic);
+    }
+
+    /// Posts again what mailboxes refused.
+    pub(super) fn retry(&mut self, cx: &mut Context<'_, Mail>) {
+        self.outbox.retry(|shard, mail| cx.post(shard.index(), mail));
+        if !self.outbox.is_empty() {
+            cx.tick_at(cx.now() + RETRY);
+        }
+    }
+
+    /// Heeds the turn's notes: makes ready whoever has something pending. `on_slow` is called for each that lags too
+    /// far and is to be disconnected.
+    pub(super) fn heed_notes(&mut self, cx: &mut Context<'_, Mail>, mut on_slow: impl FnMut(Subscriber)) {
+        let Self { hub, noted, .. } = self;
+        for topic in noted.drain(..) {
+            hub.note(topic, |subscriber, wake| match wake {
+                Wake::Ready => cx.ready_slot(subscriber.slot as usize),
+                Wake::Slow => on_slow(subscriber),
+            });
+        }
+    }
+
+    /// Subscribes to all of `topics` or to none.
+    pub(super) fn subscribe(
+        &mut self,
+        who: Subscriber,
+        lane: LaneId,
+        topics: &[Arc<Topic>],
+    ) -> Result<(), SubscribeError> {
+        let result = topics.iter().try_for_each(|topic| self.hub.subscribe(who, topic, lane, self.slow).map(drop));
+        if result.is_err() {
+            self.hub.unsubscribe_all(who);
+        }
+        result
+    }
+
+    /// Ends all subscriptions of `who`.
+    pub(super) fn unsubscribe(&mut self, who: Subscriber) {
+        self.hub.unsubscribe_all(who);
+    }
+
+    /// Hands out what is pending for `who`, as much as fits.
+    pub(super) fn pull(&mut self, who: Subscriber, out: &mut Transmit) -> PullOutcome {
+        let budget = out.budget();
+        let pulled = self.hub.pull(who, budget, |run| {
+            out.shared(Shared::new(Arc::clone(run.words), run.start, run.end));
+        });
+        match (pulled.slow, pulled.more) {
+            (true, _) => PullOutcome::TooSlow,
+            (false, true) => PullOutcome::More,
+            (false, false) => PullOutcome::All,
+        }
+    }
+
+    /// Takes back what was not sent; see [`ShardHub::rewind`].
+    pub(super) fn rewind(&mut self, who: Subscriber, unsent: usize) -> usize {
+        self.hub.rewind(who, unsent)
+    }
+}
+
+/// What is left after a pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PullOutcome {
+    /// Nothing: a note will wake the subscriber.
+    All,
+    /// Something is still pending.
+    More,
+    /// The subscriber lags too far and is to be disconnected.
+    TooSlow,
+}

@@ -1,0 +1,175 @@
+//! HTTP endpoints: the page, health, topics, publish; and the words for whoever asks for something else.
+
+use ringwire_codec::http::Request;
+use ringwire_engine::{Context, Response};
+use serde::Serialize;
+
+use super::Service;
+use crate::access::{Credentials, Denial};
+use crate::broker::{Mail, Refused};
+use crate::lanes::Payload;
+use crate::page;
+use crate::routes::{Route, RouteFault, Speech};
+use crate::status::FeedState;
+
+/// Answer of `/health`.
+#[derive(Serialize)]
+struct Health {
+    /// `ok`, or `degraded` if the feed has failed.
+    status: &'static str,
+    version: &'static str,
+    shards: usize,
+    topics: usize,
+    subscriptions: u64,
+    feed: FeedHealth,
+}
+
+#[derive(Serialize)]
+struct FeedHealth {
+    #[serde(flatten)]
+    state: FeedState,
+    events: u64,
+}
+
+/// Answer of `/topics`.
+#[derive(Serialize)]
+struct Topics<'a> {
+    topics: Vec<TopicHealth<'a>>,
+}
+
+#[derive(Serialize)]
+struct TopicHealth<'a> {
+    name: &'a str,
+    /// Number of the last message; 0 before the first.
+    seq: u64,
+    subscribers: u64,
+}
+
+/// Answer of `POST /publish/<topic>`.
+#[derive(Serialize)]
+struct PublishedAt<'a> {
+    topic: &'a str,
+    seq: u64,
+}
+
+impl Service {
+    /// Answers a request for `route`.
+    pub(super) fn answer(
+        &mut self,
+        cx: &mut Context<'_, Mail>,
+        route: Route,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Response {
+        match (route.speech(), request.method()) {
+            (Speech::Get, "GET" | "HEAD") | (Speech::Post, "POST") => {}
+            (Speech::Get, _) => return wrong_method("GET, HEAD"),
+            (Speech::Post, _) => return wrong_method("POST"),
+            (Speech::Socket, _) => return socket_only(),
+        }
+        match route {
+            Route::Page => page::respond(request.header("If-None-Match")),
+            Route::Health => self.health(),
+            Route::Topics => self.topics(),
+            Route::PublishOnce(name) => match self.publish_once(cx, &name, request, body) {
+                Ok(response) | Err(response) => response,
+            },
+            Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => socket_only(),
+        }
+    }
+
+    fn health(&self) -> Response {
+        let broker = &self.broker;
+        let state = broker.status.feed();
+        json(&Health {
+            status: if matches!(state, FeedState::Failed { .. }) { "degraded" } else { "ok" },
+            version: env!("CARGO_PKG_VERSION"),
+            shards: broker.shards.get(),
+            topics: broker.hub.topics().len(),
+            subscriptions: broker.subscriptions(),
+            feed: FeedHealth { state, events: broker.status.feed_events() },
+        })
+    }
+
+    fn topics(&self) -> Response {
+        let topics = self.broker.hub.topics();
+        let topics = topics.iter().map(|topic| TopicHealth {
+            name: topic.name().as_str(),
+            seq: topic.last_seq(),
+            subscribers: topic.subscriptions(),
+        });
+        json(&Topics { topics: topics.collect() })
+    }
+
+    fn publish_once(
+        &mut self,
+        cx: &mut Context<'_, Mail>,
+        name: &ringwire_hub::TopicName,
+        request: &Request<'_>,
+        body: &[u8],
+    ) -> Result<Response, Response> {
+        self.broker.publish.check(&credentials(request)).map_err(denied)?;
+        let payload = payload(request.header("Content-Type"), body)?;
+        let topic = self.open(name)?;
+        let published = self.fanout.publish(cx, &topic, payload).map_err(refused)?;
+        Ok(json(&PublishedAt { topic: name.as_str(), seq: published.seq }))
+    }
+}
+
+/// What a request shows of its sender.
+pub(super) fn credentials<'a>(request: &Request<'a>) -> Credentials<'a> {
+    Credentials {
+        host: request.header("Host"),
+        origin: request.header("Origin"),
+        authorization: request.header("Authorization"),
+        token: request.query_param("token"),
+    }
+}
+
+/// A body as a message: bytes if it is declared as such, else text.
+fn payload<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Payload<'a>, Response> {
+    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case("application/octet-stream") {
+        return Ok(Payload::Binary(body));
+    }
+    std::str::from_utf8(body).map(Payload::Text).map_err(|_| {
+        Response::text(400, "the body is not UTF-8; to publish bytes, send Content-Type: application/octet-stream\n")
+    })
+}
+
+/// Words for a path that is not served.
+pub(super) fn fault(fault: &RouteFault) -> Response {
+    Response::text(fault.status(), format!("{fault}\n"))
+}
+
+/// Words for who may not publish.
+pub(super) fn denied(denial: Denial) -> Response {
+    let response = Response::text(denial.status(), format!("{denial}\n"));
+    if denial.status() == 401 { response.header("WWW-Authenticate", "Bearer realm=\"publish\"") } else { response }
+}
+
+/// Words for who asks for a WebSocket where there is none.
+pub(super) fn no_socket_here() -> Response {
+    Response::text(400, "this path is plain HTTP; WebSocket is at /ws/<topic>, /stream, /pub/<topic> and /echo\n")
+}
+
+/// Words for who asks for no WebSocket where there is one (RFC 9110 §15.5.22).
+fn socket_only() -> Response {
+    let hint = "this path is a WebSocket: open it with one, as in\n  ringwire subscribe ws://HOST/ws/<topic>\n\
+                To publish over HTTP: POST /publish/<topic>\n";
+    Response::text(426, hint).header("Upgrade", "websocket")
+}
+
+fn wrong_method(allow: &'static str) -> Response {
+    Response::text(405, format!("this path takes {allow}\n")).header("Allow", allow)
+}
+
+fn refused(refused: Refused) -> Response {
+    Response::text(413, format!("{refused}\n"))
+}
+
+fn json(value: &impl Serialize) -> Response {
+    let mut body = simd_json::to_vec(value).expect("plain values are written to memory");
+    body.push(b'\n');
+    Response::json(200, body).header("Cache-Control", "no-store")
+}

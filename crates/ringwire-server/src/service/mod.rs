@@ -1,0 +1,198 @@
+//! The server's [`Handler`]: one per shard.
+//!
+//! It holds the shard's side of the hub and what each connection came for. What flows:
+//!
+//! - A publish, from a connection here or over HTTP, appends to the topic's log. The shards that the topic must tell
+//!   get a note: this one at the end of the turn, the others by mail.
+//! - A note wakes, at the end of the turn, each subscriber here that has something pending: once for all publishes
+//!   of the turn.
+//! - The engine then pulls: whole frames, straight out of the log's segments, as much as the socket takes.
+//!
+//! What it must never do: queue anything per connection, or block.
+
+mod fanout;
+mod http;
+mod session;
+
+use std::sync::Arc;
+
+use ringwire_codec::http::Request;
+use ringwire_codec::{CloseCode, Message};
+use ringwire_engine::{
+    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Response, SendError, Transmit, Upgrade,
+};
+use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicName};
+
+use self::fanout::{Fanout, PullOutcome};
+use self::session::{Role, Sessions, Subscribing};
+use crate::broker::{Broker, Mail, Refused};
+use crate::lanes::{COMBINED, Payload, RAW};
+use crate::routes::Route;
+
+/// Close code of a subscriber that reads too slowly, where the policy is to disconnect it. It may come again.
+pub const SLOW_CONSUMER: u16 = 4008;
+
+/// The application on one shard.
+#[derive(Debug)]
+pub struct Service {
+    broker: Arc<Broker>,
+    fanout: Fanout,
+    sessions: Sessions,
+}
+
+impl Service {
+    /// The application on shard `shard`, which has at most `connections_max` connections.
+    pub fn new(broker: Arc<Broker>, shard: ShardId, connections_max: u32, slow: SlowPolicy) -> Self {
+        Self { broker, fanout: Fanout::new(shard, connections_max, slow), sessions: Sessions::default() }
+    }
+
+    /// What a connection that asks for `route` is to do, or why it may not.
+    fn role(&self, route: Route, request: &Request<'_>) -> Result<Role, Response> {
+        match route {
+            Route::Echo => Ok(Role::Echo),
+            Route::Subscribe(name) => self.subscribing(RAW, &[name]),
+            Route::Combined(names) => self.subscribing(COMBINED, &names),
+            Route::PublishSocket(name) => {
+                self.broker.publish.check(&http::credentials(request)).map_err(http::denied)?;
+                Ok(Role::Publisher(self.open(&name)?))
+            }
+            Route::Page | Route::Health | Route::Topics | Route::PublishOnce(_) => Err(http::no_socket_here()),
+        }
+    }
+
+    fn subscribing(&self, lane: ringwire_hub::LaneId, names: &[TopicName]) -> Result<Role, Response> {
+        let topics = names.iter().map(|name| self.open(name)).collect::<Result<_, _>>()?;
+        Ok(Role::Subscribing(Box::new(Subscribing { lane, topics })))
+    }
+
+    fn open(&self, name: &TopicName) -> Result<Arc<Topic>, Response> {
+        self.broker.open(name).map_err(|error| {
+            let status = match error {
+                OpenError::Name(_) => 400,
+                OpenError::TooMany { .. } => 503,
+            };
+            Response::text(status, format!("{error}\n"))
+        })
+    }
+}
+
+impl Handler for Service {
+    type Mail = Mail;
+
+    fn on_upgrade(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, request: &Request<'_>) -> Upgrade {
+        let route = Route::parse(request.path(), request.query()).map_err(|fault| http::fault(&fault));
+        match route.and_then(|route| self.role(route, request)) {
+            Ok(role) => {
+                self.sessions.insert(connection, role);
+                Accept::default().into()
+            }
+            Err(response) => response.into(),
+        }
+    }
+
+    fn on_open(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId) {
+        let Some(session) = self.sessions.get_mut(connection) else { return };
+        let subscriber = session.subscriber();
+        let Some(wanted) = session.role.begin() else { return };
+        match self.fanout.subscribe(subscriber, wanted.lane, &wanted.topics) {
+            Ok(()) => {
+                let count = u32::try_from(wanted.topics.len()).expect("a connection has at most STREAMS_MAX streams");
+                session.role = Role::Subscriber(count);
+                self.broker.count_subscribed(u64::from(count));
+            }
+            Err(error) => cx.close(connection, CloseCode::TRY_AGAIN_LATER, &error.to_string()),
+        }
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, message: Message<'_>) {
+        let Some(session) = self.sessions.get_mut(connection) else { return };
+        match &session.role {
+            Role::Echo => echo(cx, connection, &message),
+            Role::Publisher(topic) => {
+                let payload = match &message {
+                    Message::Text(text) => Payload::Text(text.as_str()),
+                    Message::Binary(bytes) => Payload::Binary(bytes),
+                };
+                if let Err(refused) = self.fanout.publish(cx, topic, payload) {
+                    cx.close(connection, close_code(refused), &refused.to_string());
+                }
+            }
+            Role::Subscribing(_) | Role::Subscriber(_) => cx.close(
+                connection,
+                CloseCode::POLICY_VIOLATION,
+                "this connection only receives; publish at /pub/<topic> or POST /publish/<topic>",
+            ),
+        }
+    }
+
+    fn on_close(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, _reason: &CloseReason) {
+        let Some(session) = self.sessions.remove(connection) else { return };
+        if let Role::Subscriber(count) = session.role {
+            self.fanout.unsubscribe(session.subscriber());
+            self.broker.count_unsubscribed(u64::from(count));
+        }
+    }
+
+    fn on_http(&mut self, cx: &mut Context<'_, Mail>, request: &Request<'_>, body: &mut [u8]) -> Response {
+        match Route::parse(request.path(), request.query()) {
+            Ok(route) => self.answer(cx, route, request, body),
+            Err(fault) => http::fault(&fault),
+        }
+    }
+
+    fn on_mail(&mut self, _cx: &mut Context<'_, Mail>, mail: Mail) {
+        match mail {
+            Mail::Note(topic) => self.fanout.note(topic),
+        }
+    }
+
+    fn on_tick(&mut self, cx: &mut Context<'_, Mail>) {
+        self.fanout.retry(cx);
+    }
+
+    fn on_turn_end(&mut self, cx: &mut Context<'_, Mail>) {
+        let mut slow = Vec::new();
+        self.fanout.heed_notes(cx, |subscriber| slow.push(subscriber));
+        for connection in slow.into_iter().filter_map(|subscriber| self.sessions.of_subscriber(subscriber)) {
+            close_slow(cx, connection);
+        }
+    }
+
+    fn poll_transmit(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, out: &mut Transmit) {
+        let Some(session) = self.sessions.get_mut(connection) else { return };
+        match self.fanout.pull(session.subscriber(), out) {
+            PullOutcome::All => {}
+            PullOutcome::More => cx.ready(connection),
+            PullOutcome::TooSlow => close_slow(cx, connection),
+        }
+    }
+
+    fn on_short(&mut self, connection: ConnectionId, unsent: usize) -> usize {
+        match self.sessions.get_mut(connection) {
+            Some(session) => self.fanout.rewind(session.subscriber(), unsent),
+            None => unsent,
+        }
+    }
+}
+
+/// Sends a message back. A peer that does not read what it asked for is let go.
+fn echo(cx: &mut Context<'_, Mail>, connection: ConnectionId, message: &Message<'_>) {
+    let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
+    match cx.send(connection, kind, message.bytes()) {
+        Ok(()) | Err(SendError::Gone | SendError::Closing) => {}
+        Err(SendError::Full) => {
+            cx.close(connection, CloseCode::POLICY_VIOLATION, "read what is echoed before sending more");
+        }
+    }
+}
+
+fn close_slow(cx: &mut Context<'_, Mail>, connection: ConnectionId) {
+    let code = CloseCode::new(SLOW_CONSUMER);
+    cx.close(connection, code, "slow consumer: this connection reads too slowly; reconnect to go on");
+}
+
+fn close_code(refused: Refused) -> CloseCode {
+    match refused {
+        Refused::TooLong { .. } | Refused::Log(PublishError::TooLong { .. }) => CloseCode::MESSAGE_TOO_BIG,
+    }
+}

@@ -1,0 +1,90 @@
+//! What each connection came for.
+
+use std::sync::Arc;
+
+use ringwire_engine::ConnectionId;
+use ringwire_hub::{LaneId, Subscriber, Topic};
+
+/// What a connection does.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Gets each of its messages back.
+    Echo,
+    /// Publishes each of its messages.
+    Publisher(Arc<Topic>),
+    /// Will subscribe once it is open.
+    Subscribing(Box<Subscribing>),
+    /// Has this many subscriptions.
+    Subscriber(u32),
+}
+
+impl Role {
+    /// What the connection will subscribe to: handed out once, to whoever makes it a subscriber.
+    pub(super) fn begin(&mut self) -> Option<Box<Subscribing>> {
+        match std::mem::replace(self, Role::Subscriber(0)) {
+            Role::Subscribing(wanted) => Some(wanted),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// What a connection will subscribe to.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    pub(super) lane: LaneId,
+    pub(super) topics: Vec<Arc<Topic>>,
+}
+
+/// A WebSocket connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: ConnectionId,
+    pub(super) role: Role,
+    generation: u32,
+}
+
+impl Session {
+    /// Its name in the hub.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        let slot = u32::try_from(self.id.slot()).expect("a shard has fewer connections than 2^32");
+        Subscriber { slot, generation: self.generation }
+    }
+}
+
+/// The shard's WebSocket connections, by slot.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    slots: Vec<Option<Session>>,
+    opened: u32,
+}
+
+impl Sessions {
+    /// A connection was accepted.
+    pub(super) fn insert(&mut self, id: ConnectionId, role: Role) {
+        let slot = id.slot();
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        self.opened = self.opened.wrapping_add(1);
+        self.slots[slot] = Some(Session { id, role, generation: self.opened });
+    }
+
+    /// A connection that was accepted and has not ended.
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        self.slots.get_mut(id.slot()).and_then(Option::as_mut).filter(|session| session.id == id)
+    }
+
+    /// The connection that has this name in the hub.
+    pub(super) fn of_subscriber(&self, subscriber: Subscriber) -> Option<ConnectionId> {
+        let session = self.slots.get(subscriber.slot as usize)?.as_ref()?;
+        (session.generation == subscriber.generation).then_some(session.id)
+    }
+
+    /// A connection has ended.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Session> {
+        self.slots.get_mut(id.slot()).and_then(|slot| slot.take_if(|session| session.id == id))
+    }
+}
