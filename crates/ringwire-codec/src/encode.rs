@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use crate::extension::Extension;
-use crate::{CONTROL_PAYLOAD_BYTES_MAX, CloseCode, FrameHeader, MaskKey, Opcode, unmask};
+use crate::{CONTROL_PAYLOAD_BYTES_MAX, CloseCode, FRAME_HEADER_BYTES_MAX, FrameHeader, MaskKey, Opcode, unmask};
 
 /// Appends one whole frame (FIN set) to `out`. A client must pass a fresh random `mask` for each frame, a server
 /// none (RFC 6455 §5.1).
@@ -47,8 +47,8 @@ pub const fn frame_bytes(payload_bytes: usize, masked: bool) -> usize {
 fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>, rsv1: bool) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_BYTES_MAX, "control frames are short");
     let header = FrameHeader { fin: true, rsv1, opcode, mask, payload_bytes: payload.len() as u64 };
-    out.reserve(frame_bytes(payload.len(), mask.is_some()));
-    out.extend_from_slice(&header.encode());
+    out.reserve(FRAME_HEADER_BYTES_MAX + payload.len());
+    header.encode().append_to(out);
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(key) = mask {

@@ -170,6 +170,16 @@ pub struct EncodedHeader {
     len: u8,
 }
 
+impl EncodedHeader {
+    /// Appends the header to `out`: a copy of fixed size, cut to length, costs less than one of the right length.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.len);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+}
+
 impl Deref for EncodedHeader {
     type Target = [u8];
 

@@ -30,10 +30,10 @@ impl MaskKey {
         Self(u32::from_le_bytes(self.0).rotate_right(8 * (consumed as u32 % 4)).to_le_bytes())
     }
 
-    /// The key repeated over `N` bytes. `N` must be a multiple of 4, or less than 4.
+    /// The key as a word in memory order.
     #[inline(always)]
-    pub(crate) fn repeated<const N: usize>(self) -> [u8; N] {
-        std::array::from_fn(|i| self.0[i % 4])
+    const fn word(self) -> u32 {
+        u32::from_ne_bytes(self.0)
     }
 }
 
@@ -53,11 +53,11 @@ const SHORT_BYTES_MAX: usize = 128;
 pub fn unmask(payload: &mut [u8], key: MaskKey) {
     match payload.len() {
         0..=3 => unmask_tiny(payload, key),
-        4..=7 => ends::<4>(payload, key),
-        8..=16 => ends::<8>(payload, key),
-        17..=32 => ends::<16>(payload, key),
-        33..=64 => ends::<32>(payload, key),
-        65..=SHORT_BYTES_MAX => ends::<64>(payload, key),
+        4..=7 => ends::<1>(payload, key),
+        8..=16 => ends::<2>(payload, key),
+        17..=32 => ends::<4>(payload, key),
+        33..=64 => ends::<8>(payload, key),
+        65..=SHORT_BYTES_MAX => ends::<16>(payload, key),
         _ => simd::unmask_long(payload, key),
     }
 }
@@ -80,25 +80,27 @@ fn unmask_tiny(payload: &mut [u8], MaskKey(key): MaskKey) {
     }
 }
 
-/// `N` to `2 * N` bytes: the first `N` and the last `N`, which may overlap.
+/// `N` to `2 * N` words: the first `N` and the last `N`, which may overlap.
 #[inline(always)]
 fn ends<const N: usize>(payload: &mut [u8], key: MaskKey) {
-    let len = payload.len();
-    let (Some(&first), Some(&last)) = (payload.first_chunk::<N>(), payload.last_chunk::<N>()) else {
-        unreachable!("the caller passes at least N bytes");
-    };
-    let first = xor(first, key.repeated());
-    let last = xor(last, key.rotated(len - N).repeated());
-    payload[..N].copy_from_slice(&first);
-    payload[len - N..].copy_from_slice(&last);
+    let first = xor(first_words::<N>(payload), key);
+    let last_at = payload.len() - 4 * N;
+    let last = xor(first_words::<N>(&payload[last_at..]), key.rotated(last_at));
+    payload[..4 * N].copy_from_slice(first.as_flattened());
+    payload[last_at..].copy_from_slice(last.as_flattened());
 }
 
+/// The first `N` words of `bytes`, which holds as many.
 #[inline(always)]
-pub(crate) fn xor<const N: usize>(mut bytes: [u8; N], pattern: [u8; N]) -> [u8; N] {
-    for (byte, key) in bytes.iter_mut().zip(pattern) {
-        *byte ^= key;
-    }
-    bytes
+pub(crate) fn first_words<const N: usize>(bytes: &[u8]) -> [[u8; 4]; N] {
+    let (words, _) = bytes.as_chunks();
+    *words.first_chunk().expect("the caller passes at least N words")
+}
+
+/// Masks words. Written so that the compiler sees one key for all of them.
+#[inline(always)]
+pub(crate) fn xor<const N: usize>(words: [[u8; 4]; N], key: MaskKey) -> [[u8; 4]; N] {
+    words.map(|word| (u32::from_ne_bytes(word) ^ key.word()).to_ne_bytes())
 }
 
 #[cfg(test)]

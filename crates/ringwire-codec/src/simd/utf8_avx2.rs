@@ -95,24 +95,21 @@ pub(super) fn is_valid(bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (bytes.first_chunk::<BLOCK>(), bytes.last_chunk::<INPUT_BYTES_MIN>()) else {
         unreachable!("the caller passes at least {INPUT_BYTES_MIN} bytes");
     };
-    // The first block has nothing before it: as if it stood after ASCII.
-    let mut after_ascii = [0; INPUT_BYTES_MIN];
-    after_ascii[3..].copy_from_slice(first);
-    let mut errors = block_errors(&after_ascii);
+    let mut found = first_block_errors(first);
 
     let mut start = BLOCK - 3;
     while let Some(window) = bytes[start..].first_chunk::<STEP_WINDOW>() {
         let (low, high) = halves(window);
         if !(is_ascii(low) && is_ascii(high)) {
-            errors = _mm256_or_si256(errors, _mm256_or_si256(block_errors(low), block_errors(high)));
+            found = _mm256_or_si256(found, _mm256_or_si256(block_errors(low), block_errors(high)));
         }
         start += 2 * BLOCK;
     }
     if let Some(window) = bytes[start..].first_chunk::<INPUT_BYTES_MIN>() {
-        errors = _mm256_or_si256(errors, block_errors(window));
+        found = _mm256_or_si256(found, block_errors(window));
     }
-    errors = _mm256_or_si256(errors, block_errors(last));
-    _mm256_testz_si256(errors, errors) == 1 && !ends_within_sequence(bytes)
+    found = _mm256_or_si256(found, block_errors(last));
+    _mm256_testz_si256(found, found) == 1 && !ends_within_sequence(bytes)
 }
 
 /// The windows of the two blocks of a step.
@@ -131,13 +128,33 @@ fn is_ascii(window: &[u8; INPUT_BYTES_MIN]) -> bool {
     _mm256_movemask_epi8(_mm256_or_si256(load::<0>(window), load::<3>(window))) == 0
 }
 
+/// The errors in the first block, which has nothing before it: as if it stood after ASCII.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn first_block_errors(block: &[u8; BLOCK]) -> __m256i {
+    // SAFETY: the pointer is to 32 readable bytes, and the load asks for no alignment.
+    let block = unsafe { _mm256_loadu_si256(block.as_ptr().cast()) };
+    // Zeros below, the lower half above: what stands before each half of the block.
+    let before = _mm256_permute2x128_si256::<0x08>(block, block);
+    errors(
+        _mm256_alignr_epi8::<13>(block, before),
+        _mm256_alignr_epi8::<14>(block, before),
+        _mm256_alignr_epi8::<15>(block, before),
+        block,
+    )
+}
+
 /// The errors in the last 32 bytes of `window`; its first three bytes are context.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn block_errors(window: &[u8; INPUT_BYTES_MIN]) -> __m256i {
-    let (before_3, before_2, before_1) = (load::<0>(window), load::<1>(window), load::<2>(window));
-    let block = load::<3>(window);
+    errors(load::<0>(window), load::<1>(window), load::<2>(window), load::<3>(window))
+}
 
+/// The errors in `block`, given the bytes three, two and one before each of its own. Zero where there is none.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn errors(before_3: __m256i, before_2: __m256i, before_1: __m256i, block: __m256i) -> __m256i {
     let pair_errors = _mm256_and_si256(
         _mm256_and_si256(
             lookup(&BEFORE_HIGH, high_halves(before_1)),
