@@ -1,0 +1,160 @@
+//! Opens connections, one after the other, with blocking sockets: a connection joins the ring once it is open.
+//!
+//! A port can be used once per pair of addresses, so from one source address some 28,000 connections reach one
+//! server (`net.ipv4.ip_local_port_range`). On loopback all of 127.0.0.0/8 is ours: [`Connector::open`] takes a new
+//! source address after every [`PER_SOURCE`] connections.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use ringwire_codec::handshake::{ClientHandshake, Url};
+use ringwire_codec::http::Response;
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+
+use crate::target::{Protocol, Target};
+
+/// Connections from one source address.
+const PER_SOURCE: usize = 20_000;
+/// How long connecting and each step of the handshake may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest head of an answer.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Opened {
+    /// The socket, blocking.
+    pub stream: TcpStream,
+    /// Bytes of the first frames, if they came with the answer's head.
+    pub first_bytes: Vec<u8>,
+}
+
+/// Opens connections to one target.
+#[derive(Debug)]
+pub struct Connector<'a> {
+    target: &'a Target,
+    opened: usize,
+    random: fastrand::Rng,
+}
+
+impl<'a> Connector<'a> {
+    /// Opens connections from the `first`th on, as if those before had been opened here too: threads that share out
+    /// the connections use different source addresses where they must.
+    pub fn new(target: &'a Target, first: usize) -> Self {
+        Self { target, opened: first, random: fastrand::Rng::with_seed(first as u64) }
+    }
+
+    /// Opens a connection, with its opening handshake if it is a WebSocket.
+    ///
+    /// # Errors
+    /// What went wrong, as the user reads it.
+    pub fn open(&mut self) -> Result<Opened, String> {
+        let source = self.opened / PER_SOURCE;
+        self.opened += 1;
+        let fault = |error: io::Error| format!("{}: connection {}: {error}", self.target, self.opened);
+        let mut stream = connect(self.target.address, source).map_err(fault)?;
+        let first_bytes = match &self.target.protocol {
+            Protocol::Tcp => Vec::new(),
+            Protocol::WebSocket(url) => {
+                let nonce = self.random.u128(..).to_ne_bytes();
+                shake_hands(&mut stream, url, nonce)
+                    .map_err(|reason| format!("{}: connection {}: {reason}", self.target, self.opened))?
+            }
+        };
+        Ok(Opened { stream, first_bytes })
+    }
+}
+
+fn connect(address: SocketAddr, source: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+    if let (IpAddr::V4(ip), 1..=250) = (address.ip(), source)
+        && ip.is_loopback()
+    {
+        let source = Ipv4Addr::new(127, 0, 1, source as u8);
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket.into())
+}
+
+/// Opens the WebSocket. Gives back what came behind the answer's head.
+fn shake_hands(stream: &mut TcpStream, url: &Url, nonce: [u8; 16]) -> Result<Vec<u8>, String> {
+    let handshake = ClientHandshake::new(url, nonce);
+    stream.write_all(&handshake.request()).map_err(|error| error.to_string())?;
+    let mut head = vec![0; HEAD_BYTES_MAX];
+    let mut len = 0;
+    loop {
+        let read = stream.read(&mut head[len..]).map_err(|error| format!("no answer to the handshake: {error}"))?;
+        if read == 0 {
+            return Err("the server ended the connection in the handshake".to_owned());
+        }
+        len += read;
+        if let Some((response, head_bytes)) = Response::parse(&head[..len]).map_err(|error| error.to_string())? {
+            handshake.verify(&response).map_err(|error| error.to_string())?;
+            return Ok(head[head_bytes..len].to_vec());
+        }
+        if len == head.len() {
+            return Err("the head of the server's answer is too long".to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwire_codec::handshake::{Policy, accept};
+    use ringwire_codec::http::Request;
+    use std::net::TcpListener;
+
+    /// What a connection to a server that answers with `answer` opens, and what the server saw as its source.
+    fn open(first: usize, answer: impl Fn(&Request<'_>) -> Vec<u8> + Sync) -> (Result<Vec<u8>, String>, IpAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("ws://{}/x", listener.local_addr().unwrap())).unwrap();
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let (mut stream, from) = listener.accept().unwrap();
+                let mut bytes = vec![0; 4096];
+                let len = stream.read(&mut bytes).unwrap();
+                let (request, _) = Request::parse(&bytes[..len]).unwrap().unwrap();
+                stream.write_all(&answer(&request)).unwrap();
+                from.ip()
+            });
+            let opened = Connector::new(&target, first).open();
+            (opened.map(|opened| opened.first_bytes), server.join().unwrap())
+        })
+    }
+
+    fn accepted(request: &Request<'_>) -> Vec<u8> {
+        accept(request, &Policy::default()).unwrap().response(&[])
+    }
+
+    #[test]
+    fn bytes_behind_the_answer_are_kept() {
+        let (opened, _) = open(0, |request| [accepted(request), b"\x81\x01x".to_vec()].concat());
+        assert_eq!(opened.unwrap(), b"\x81\x01x");
+    }
+
+    #[test]
+    fn a_refusal_says_its_status_and_where() {
+        let (opened, _) = open(0, |_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+        let fault = opened.unwrap_err();
+        assert!(fault.contains("404") && fault.contains("ws://127.0.0.1"), "{fault}");
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_is_an_error() {
+        let (opened, _) = open(0, |_| Vec::new());
+        assert!(opened.unwrap_err().contains("ended the connection"));
+    }
+
+    #[test]
+    fn further_connections_come_from_further_addresses() {
+        assert_eq!(open(PER_SOURCE - 1, accepted).1, Ipv4Addr::new(127, 0, 0, 1));
+        assert_eq!(open(PER_SOURCE, accepted).1, Ipv4Addr::new(127, 0, 1, 1));
+        assert_eq!(open(2 * PER_SOURCE, accepted).1, Ipv4Addr::new(127, 0, 1, 2));
+    }
+}

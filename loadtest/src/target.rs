@@ -1,0 +1,105 @@
+//! What is measured: `ws://host:port/path`, or `tcp://host:port` for a floor that sends bytes back as they come.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use ringwire_codec::handshake::Url;
+
+/// Where to connect, and what is spoken there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The address that the host's name stands for.
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+/// What is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// WebSocket, opened at this URL.
+    WebSocket(Url),
+    /// Nothing: bytes, cut into messages by their number.
+    Tcp,
+}
+
+impl Target {
+    /// Reads a target and resolves its host.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the user reads it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fault = |reason: String| format!("{text}: {reason}");
+        if let Some(authority) = text.strip_prefix("tcp://") {
+            let address = resolve(authority.trim_end_matches('/')).map_err(fault)?;
+            return Ok(Self { address, protocol: Protocol::Tcp });
+        }
+        let url = Url::parse(text).map_err(|error| fault(format!("{error} (or tcp://host:port)")))?;
+        if url.is_secure() {
+            return Err(fault("wss:// is not spoken here yet: use ws://".to_owned()));
+        }
+        let host = if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().to_owned() };
+        let address = resolve(&format!("{host}:{}", url.port())).map_err(fault)?;
+        Ok(Self { address, protocol: Protocol::WebSocket(url) })
+    }
+
+    /// The same server at another path.
+    ///
+    /// # Errors
+    /// If the target has no paths, or this is none.
+    pub fn at_path(&self, path: &str) -> Result<Self, String> {
+        let Protocol::WebSocket(url) = &self.protocol else {
+            return Err(format!("{self}: a ws:// URL is needed"));
+        };
+        let url = Url::parse(&format!("ws://{}{path}", url.authority())).map_err(|error| format!("{path}: {error}"))?;
+        Ok(Self { address: self.address, protocol: Protocol::WebSocket(url) })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.protocol {
+            Protocol::WebSocket(url) => url.fmt(f),
+            Protocol::Tcp => write!(f, "tcp://{}", self.address),
+        }
+    }
+}
+
+fn resolve(authority: &str) -> Result<SocketAddr, String> {
+    let resolved = authority.to_socket_addrs();
+    let mut addresses = resolved.map_err(|error| format!("{error}: a host and a port are needed"))?;
+    addresses.next().ok_or_else(|| "the host has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_are_read_and_shown() {
+        let target = Target::parse("ws://127.0.0.1:81/echo?x=1").unwrap();
+        assert_eq!(
+            (target.address.to_string().as_str(), target.to_string().as_str()),
+            ("127.0.0.1:81", "ws://127.0.0.1:81/echo?x=1")
+        );
+        assert!(matches!(target.protocol, Protocol::WebSocket(_)));
+        let target = Target::parse("tcp://127.0.0.1:82").unwrap();
+        assert_eq!((target.protocol.clone(), target.to_string().as_str()), (Protocol::Tcp, "tcp://127.0.0.1:82"));
+        assert_eq!(Target::parse("ws://[::1]:83/").unwrap().address.to_string(), "[::1]:83");
+    }
+
+    #[test]
+    fn another_path_is_of_the_same_server() {
+        let target = Target::parse("ws://127.0.0.1:81/").unwrap();
+        assert_eq!(target.at_path("/ws/a").unwrap().to_string(), "ws://127.0.0.1:81/ws/a");
+        assert!(Target::parse("tcp://127.0.0.1:82").unwrap().at_path("/ws/a").is_err());
+    }
+
+    #[test]
+    fn faults_name_the_target_and_what_would_be_right() {
+        for (text, words) in [("http://h/", "ws://"), ("wss://127.0.0.1/", "wss://"), ("tcp://127.0.0.1", "port")] {
+            let fault = Target::parse(text).unwrap_err();
+            assert!(fault.starts_with(text) && fault.contains(words), "{fault}");
+        }
+    }
+}

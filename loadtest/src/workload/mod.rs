@@ -1,0 +1,43 @@
+//! Models of what clients do.
+
+pub mod echo;
+pub mod fanout;
+pub mod idle;
+
+use std::time::Duration;
+
+use ringwire_ring::linux::pin_to_core;
+
+use crate::clients::Clients;
+use crate::connect::Connector;
+use crate::target::Target;
+
+/// How long messages on their way are waited for at the end of a run.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Pins the calling thread, if a core is asked for.
+fn pin(core: Option<usize>) -> Result<(), String> {
+    core.map_or(Ok(()), |core| pin_to_core(core).map_err(|error| format!("--core {core}: {error}")))
+}
+
+/// Opens `count` connections to `target` and takes them in. Connections `first` and on have been opened before.
+fn connect(
+    clients: &mut Clients,
+    target: &Target,
+    first: usize,
+    count: usize,
+    tcp_message_bytes: usize,
+    workload: &mut impl crate::clients::Workload,
+) -> Result<(), String> {
+    let mut connector = Connector::new(target, first);
+    for _ in 0..count {
+        let opened = connector.open()?;
+        clients.add(opened, &target.protocol, tcp_message_bytes, workload).map_err(kernel)?;
+    }
+    Ok(())
+}
+
+/// An error of the ring, as the user reads it.
+fn kernel(error: std::io::Error) -> String {
+    format!("the generator's ring: {error}")
+}
