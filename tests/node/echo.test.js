@@ -79,11 +79,16 @@ test('an empty fragment at the end ends the message', TIMEOUT, async () => {
 });
 
 test('compression is offered and declined, and the connection works', TIMEOUT, async () => {
-  const client = new WebSocket(server.ws('/echo'));
+  let offered;
+  const finishRequest = (request) => {
+    offered = request.getHeader('Sec-WebSocket-Extensions');
+    request.end();
+  };
+  const client = new WebSocket(server.ws('/echo'), { finishRequest });
   const upgraded = once(client, 'upgrade');
   await once(client, 'open');
+  assert.match(offered, /permessage-deflate/);
   const [response] = await upgraded;
-  assert.match(response.req.getHeader('Sec-WebSocket-Extensions'), /permessage-deflate/);
   assert.equal(response.headers['sec-websocket-extensions'], undefined);
   assert.equal(client.extensions, '');
   // Above the size from which ws compresses, had it been agreed.
