@@ -50,6 +50,8 @@ pub(crate) struct HttpState {
     pub(crate) wanted_bytes: usize,
     /// Whether "100 Continue" was sent for it.
     pub(crate) continued: bool,
+    /// Whether it follows another one and has no deadline of its own yet.
+    pub(crate) is_further: bool,
 }
 
 /// Three steps lead out of a shard: terminate, join, release.

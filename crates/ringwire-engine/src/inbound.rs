@@ -31,14 +31,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match &mut connection.protocol {
             Protocol::WebSocket { .. } => self.on_frames(slot, bytes),
             Protocol::Http(state) => {
-                let HttpState { mut buffer, wanted_bytes, continued } = std::mem::take(state);
-                state.continued = continued;
+                let mut buffer = std::mem::take(&mut state.buffer);
                 if buffer.is_empty() {
                     self.on_http_bytes(slot, bytes);
                 } else {
                     buffer.extend_from_slice(bytes);
-                    if buffer.len() < wanted_bytes {
-                        *state = HttpState { buffer, wanted_bytes, continued };
+                    if buffer.len() < state.wanted_bytes {
+                        state.buffer = buffer;
                     } else {
                         self.on_http_bytes(slot, &mut buffer);
                     }
@@ -67,13 +66,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 (Step::Done(consumed), Protocol::Http(state)) => {
                     at += consumed;
                     state.continued = false;
+                    state.is_further = true;
                 }
                 (Step::Wanting(wanted_bytes), Protocol::Http(state)) => {
                     state.buffer = bytes[at..].to_vec();
                     state.wanted_bytes = wanted_bytes;
-                    let timeout = self.core.options.timeouts.handshake;
-                    if self.core.slab.at(slot).deadline.is_none() {
-                        self.core.set_deadline(slot, timeout);
+                    if std::mem::take(&mut state.is_further) {
+                        self.core.set_deadline(slot, self.core.options.timeouts.handshake);
                     }
                     return;
                 }

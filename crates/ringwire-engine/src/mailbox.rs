@@ -1,7 +1,6 @@
 //! Mail between shards, and from other threads: bounded, and a sleeping shard is woken once.
 //!
-//! The protocol of sleep: the reader says that it will sleep, then looks whether mail is there; the sender puts mail in,
-//! then looks whether the reader sleeps. Whichever comes second sees the other, so no mail waits for a sleeper.
+//! One lock holds the mail and whether the reader sleeps, so no mail can come between its last look and its sleep.
 //! `tests/loom_mailbox.rs` tries every order.
 
 use std::collections::VecDeque;
@@ -10,23 +9,27 @@ use std::sync::OnceLock;
 
 #[cfg(loom)]
 use loom::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
 };
 #[cfg(not(loom))]
 use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
 };
 
 /// The mailbox of one shard.
 pub struct Mailbox<M> {
-    mail: Mutex<VecDeque<M>>,
+    inside: Mutex<Inside<M>>,
     /// How much mail there is: lets the reader look without the lock.
     len: AtomicUsize,
-    sleeping: AtomicBool,
     capacity: usize,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+struct Inside<M> {
+    mail: VecDeque<M>,
+    sleeping: bool,
 }
 
 /// The mailboxes of all shards.
@@ -53,9 +56,8 @@ impl<M> Mailbox<M> {
     /// A mailbox for at most `capacity` pieces of mail.
     pub fn new(capacity: usize) -> Self {
         Self {
-            mail: Mutex::new(VecDeque::new()),
+            inside: Mutex::new(Inside { mail: VecDeque::new(), sleeping: false }),
             len: AtomicUsize::new(0),
-            sleeping: AtomicBool::new(false),
             capacity,
             wake: OnceLock::new(),
         }
@@ -72,52 +74,36 @@ impl<M> Mailbox<M> {
     /// Puts mail in. `Ok(true)` means that the reader sleeps and the caller, and nobody else, must wake it. Mail that
     /// finds the box full comes back.
     pub fn put(&self, mail: M) -> Result<bool, M> {
-        {
-            let mut queue = self.mail.lock().expect("no holder of this lock panics");
-            if queue.len() >= self.capacity {
-                return Err(mail);
-            }
-            queue.push_back(mail);
-            self.len.store(queue.len(), Ordering::Relaxed);
-        }
-        Ok(self.sleeping.swap(false, Ordering::SeqCst))
+        let mut inside = self.lock();
+        if inside.mail.len() >= self.capacity { Err(mail) } else { Ok(self.push(&mut inside, mail)) }
     }
 
     /// Puts mail in and wakes the reader if it sleeps.
     pub fn post(&self, mail: M) -> Result<(), M> {
         if self.put(mail)? {
-            self.wake.get().expect("a reader that sleeps has said how to wake it")();
+            self.wake();
         }
         Ok(())
     }
 
-    /// Puts mail in, even beyond the capacity, and wakes the reader if it sleeps. For what must arrive.
+    /// The same, even beyond the capacity. For what must arrive.
     pub fn force(&self, mail: M) {
-        {
-            let mut queue = self.mail.lock().expect("no holder of this lock panics");
-            queue.push_back(mail);
-            self.len.store(queue.len(), Ordering::Relaxed);
-        }
-        if self.sleeping.swap(false, Ordering::SeqCst)
-            && let Some(wake) = self.wake.get()
-        {
-            wake();
+        let wake = self.push(&mut self.lock(), mail);
+        if wake {
+            self.wake();
         }
     }
 
     /// The reader is about to sleep. `false`: mail is there, do not.
     pub fn prepare_sleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::SeqCst);
-        let empty = self.mail.lock().expect("no holder of this lock panics").is_empty();
-        if !empty {
-            self.sleeping.store(false, Ordering::SeqCst);
-        }
-        empty
+        let mut inside = self.lock();
+        inside.sleeping = inside.mail.is_empty();
+        inside.sleeping
     }
 
     /// The reader is awake.
     pub fn awake(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        self.lock().sleeping = false;
     }
 
     /// Moves all mail to `out`, oldest first.
@@ -125,8 +111,22 @@ impl<M> Mailbox<M> {
         if self.len.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut queue = self.mail.lock().expect("no holder of this lock panics");
-        out.append(&mut queue);
+        let mut inside = self.lock();
+        out.append(&mut inside.mail);
         self.len.store(0, Ordering::Relaxed);
+    }
+
+    fn push(&self, inside: &mut Inside<M>, mail: M) -> bool {
+        inside.mail.push_back(mail);
+        self.len.store(inside.mail.len(), Ordering::Relaxed);
+        std::mem::take(&mut inside.sleeping)
+    }
+
+    fn wake(&self) {
+        self.wake.get().expect("a reader that sleeps has said how to wake it")();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside<M>> {
+        self.inside.lock().expect("no holder of this lock panics")
     }
 }

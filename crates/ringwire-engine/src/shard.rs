@@ -136,7 +136,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub fn turn(&mut self) -> io::Result<Status> {
         let wait = self.plan_wait();
         self.driver.enter(wait)?;
-        self.core.mailboxes[self.core.shard].awake();
+        if wait != Wait::No {
+            self.core.mailboxes[self.core.shard].awake();
+        }
         self.core.now = self.driver.now();
         while let Some(completion) = self.driver.complete() {
             self.busy_at = self.core.now;

@@ -67,6 +67,8 @@ pub struct Ring {
     completion_entries: usize,
     clock: Clock,
     turn: u32,
+    /// Why the ring takes no more submissions; the next `enter` says it.
+    failed: Option<io::Error>,
     /// Transmissions of this turn, whose end is that `enter` has returned and completions are drained.
     transmissions: Vec<u32>,
 }
@@ -132,6 +134,7 @@ impl Ring {
             completion_entries,
             clock: Clock::start(),
             turn: 0,
+            failed: None,
             transmissions: Vec::new(),
         };
         this.poll_wakes();
@@ -158,9 +161,11 @@ impl Ring {
         // and whose other arguments are numbers.
         while unsafe { self.kernel.ring.ring.submission().push(entry) }.is_err() {
             // Without GETEVENTS no deferred work runs: only what completes at once is posted, which fits because the
-            // completion queue was drained before this turn. An error leaves the entries where they are; the next
-            // `enter` reports it if it persists.
-            let _ = self.kernel.ring.enter(0, 0, None);
+            // completion queue was drained before this turn.
+            if let Err(error) = self.kernel.ring.enter(0, 0, None) {
+                self.failed = Some(error);
+                return;
+            }
         }
     }
 
@@ -370,6 +375,9 @@ impl Driver for Ring {
             self.kernel.ring.ring.completion().is_empty(),
             "completions are drained before the next enter, so that those of its submissions fit"
         );
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let (want, timeout) = match wait {
             Wait::No => (0, None),
             Wait::Forever => (1, None),
