@@ -3,10 +3,8 @@
 //! It keeps the two arenas, whose bytes it must lend out, and passes the rest on to its kernel in the
 //! [world](crate::World).
 
-use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +13,7 @@ use ringwire_ring::{
     Wait, Waker,
 };
 
-use crate::world::State;
+use crate::world::{Inner, State};
 
 /// Wakes a simulated driver.
 #[derive(Clone, Debug)]
@@ -41,11 +39,14 @@ impl Waker for SimWaker {
 
 /// A [`Driver`] in a [`World`](crate::World).
 ///
-/// Where a real driver would block in [`enter`](Driver::enter), this one returns without completions, as after a
-/// signal; whoever runs the world then lets time pass until the shard [can go on](crate::World::sleeps).
+/// What waits in [`enter`](Driver::enter) lets the world go on. With one shard that is all. With several, each runs on
+/// a thread of its own and calls [`start`](Self::start) first; only one of them runs at a time, and the seed decides
+/// which.
+///
+/// When nothing can happen any more and all peers are done, `enter` returns without completions, as after a signal.
 #[derive(Debug)]
 pub struct SimDriver {
-    world: Rc<RefCell<State>>,
+    world: Arc<Inner>,
     shard: usize,
     waker: SimWaker,
     arenas: [Arena; 2],
@@ -56,14 +57,19 @@ pub struct SimDriver {
 }
 
 impl SimDriver {
-    pub(crate) fn new(world: Rc<RefCell<State>>, shard: usize) -> Self {
-        let waker = world.borrow().kernels[shard].waker();
+    pub(crate) fn new(world: Arc<Inner>, shard: usize) -> Self {
+        let waker = world.lock().kernels[shard].waker();
         let arenas = [Arena::new(0), Arena::new(u32::MAX)];
         Self { world, shard, waker, arenas, turn: 0, transmitted: Vec::new(), transmitting: Vec::new() }
     }
 
+    /// Waits until it is this shard's turn to run. The first thing that a thread of several does.
+    pub fn start(&self) {
+        drop(self.world.wait_for_turn(self.shard, self.world.lock()));
+    }
+
     fn with<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
-        with(&mut self.world.borrow_mut())
+        with(&mut self.world.lock())
     }
 }
 
@@ -115,10 +121,20 @@ impl Driver for SimDriver {
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        let mut world = self.world.borrow_mut();
-        let State { kernels, net, .. } = &mut *world;
-        kernels[self.shard].enter(wait, &self.arenas[(self.turn % 2) as usize], net);
-        drop(world);
+        let mut state = self.world.lock();
+        state.enter(self.shard, wait, &self.arenas[(self.turn % 2) as usize]);
+        loop {
+            let next = state.pick();
+            state.running = next;
+            if next != Some(self.shard) {
+                self.world.turn_changed();
+                state = self.world.wait_for_turn(self.shard, state);
+            }
+            if state.leave(self.shard) {
+                break;
+            }
+        }
+        drop(state);
         self.turn = self.turn.wrapping_add(1);
         self.transmitted = std::mem::take(&mut self.transmitting);
         let turn = self.turn;
@@ -150,5 +166,11 @@ impl Driver for SimDriver {
     fn leased(&self) -> usize {
         let shard = self.shard;
         self.with(|world| world.kernels[shard].leased())
+    }
+}
+
+impl Drop for SimDriver {
+    fn drop(&mut self) {
+        self.world.retire(self.shard);
     }
 }

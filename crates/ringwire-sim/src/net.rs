@@ -370,8 +370,7 @@ impl Net {
     /// A connection reaches its address.
     pub(crate) fn arrive(&mut self, connection: usize) {
         let address = self.connections[connection].address;
-        let fits =
-            |listen: &Listen| listen.open && listen.address == address && listen.pending.len() < listen.backlog;
+        let fits = |listen: &Listen| listen.open && listen.address == address && listen.pending.len() < listen.backlog;
         let count = self.listens.iter().filter(|listen| fits(listen)).count();
         if count == 0 {
             self.connections[connection].server.closed = true;

@@ -113,7 +113,7 @@ impl Wire<'_> {
     /// Writes as much as there is room for and says how much. A connection that is broken takes everything.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let connection = self.held();
-        if self.net.is_broken(connection, Side::Client) {
+        if bytes.is_empty() || self.net.is_broken(connection, Side::Client) {
             return bytes.len();
         }
         self.net.write(connection, Side::Client, bytes).expect("a client does not write behind its end")
@@ -157,7 +157,7 @@ impl Wire<'_> {
 
 /// A peer in its world.
 pub(crate) struct Slot {
-    pub(crate) peer: Box<dyn Peer>,
+    pub(crate) peer: Box<dyn Peer + Send>,
     connection: Option<usize>,
     /// When it acts next.
     next: Option<u64>,
@@ -170,7 +170,7 @@ impl std::fmt::Debug for Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(peer: Box<dyn Peer>) -> Self {
+    pub(crate) fn new(peer: Box<dyn Peer + Send>) -> Self {
         Self { peer, connection: None, next: None }
     }
 

@@ -1,11 +1,12 @@
 //! The simulated driver keeps the rules of `Driver`, and punishes callers who do not.
 
-use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringwire_ring::{Completion, Data, Driver, Event, ListenOptions, Op, OpToken, Socket, Staged, SubmitError, Wait, Waker};
+use ringwire_ring::{
+    Completion, Data, Driver, Event, ListenOptions, Op, OpToken, Socket, Staged, SubmitError, Wait, Waker,
+};
 use ringwire_sim::{Faults, KernelOptions, Peer, Read, SimDriver, Wire, World};
 
 /// What the client shall do, and what it got.
@@ -21,7 +22,7 @@ struct Script {
 
 /// A client that does what a test's script says, and looks at it every millisecond.
 struct Scripted {
-    script: Rc<RefCell<Script>>,
+    script: Arc<Mutex<Script>>,
     address: SocketAddr,
     done: bool,
 }
@@ -31,7 +32,7 @@ impl Peer for Scripted {
         if !wire.is_connected() {
             wire.connect(self.address);
         }
-        let mut script = self.script.borrow_mut();
+        let mut script = self.script.lock().expect("no panic");
         let written = wire.write(&script.write);
         script.write.drain(..written);
         while !script.paused && !script.ended {
@@ -67,7 +68,7 @@ impl Peer for Scripted {
 struct Bench {
     world: World,
     driver: SimDriver,
-    script: Rc<RefCell<Script>>,
+    script: Arc<Mutex<Script>>,
     socket: Socket,
 }
 
@@ -81,8 +82,8 @@ impl Bench {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listen = ListenOptions { address, backlog: 4, notsent_lowat_bytes: None };
         let (listener, address) = driver.listen(&listen).expect("listen");
-        let script = Rc::<RefCell<Script>>::default();
-        let peer = Scripted { script: Rc::clone(&script), address, done: false };
+        let script = Arc::<Mutex<Script>>::default();
+        let peer = Scripted { script: Arc::clone(&script), address, done: false };
         world.add_peer(Box::new(peer), Duration::ZERO);
         let accept = driver.submit(Op::Accept(listener), 99).expect("room");
         let mut bench = Self { world, driver, script, socket: Socket(u32::MAX) };
@@ -115,25 +116,18 @@ impl Bench {
 
     fn try_wait(&mut self, time: Duration) -> Option<Completion> {
         let deadline = self.world.now() + time;
-        while self.world.now() < deadline {
-            self.drain();
-            self.driver.enter(Wait::Until(deadline)).expect("enter");
-            if let Some(completion) = self.driver.complete() {
-                return Some(completion);
-            }
-            while self.world.sleeps(0).is_some() && self.world.step(deadline) {}
-        }
-        None
+        self.drain();
+        self.driver.enter(Wait::Until(deadline)).expect("enter");
+        self.driver.complete()
     }
 
     /// Lets the client work.
     fn pass(&mut self, time: Duration) {
-        let until = self.world.now() + time;
-        while self.world.step(until) {}
+        self.world.pass(time);
     }
 
     fn read(&self) -> Vec<u8> {
-        self.script.borrow().read.clone()
+        self.script.lock().expect("no panic").read.clone()
     }
 }
 
@@ -180,11 +174,13 @@ fn what_does_not_fit_comes_back_with_its_count_and_a_send_finishes_it() {
 fn receives_continue_after_the_buffers_ran_out() {
     let mut bench = Bench::new();
     let sent: Vec<u8> = (0..5000u32).map(|i| (i % 241) as u8).collect();
-    bench.script.borrow_mut().write = sent.clone();
-    bench.script.borrow_mut().finish = true;
+    bench.script.lock().expect("no panic").write = sent.clone();
+    bench.script.lock().expect("no panic").finish = true;
     bench.submit(Op::Receive(bench.socket));
     let (mut received, mut ran_out) = (Vec::new(), 0);
     loop {
+        // Let more arrive than the buffers hold.
+        bench.pass(Duration::from_millis(100));
         let mut next = Some(bench.wait());
         let mut held = Vec::new();
         let mut ended = false;
@@ -246,7 +242,7 @@ fn both_kinds_of_wake_end_a_wait() {
 #[test]
 fn a_full_socket_says_when_it_has_room() {
     let mut bench = Bench::new();
-    bench.script.borrow_mut().paused = true;
+    bench.script.lock().expect("no panic").paused = true;
     bench.submit(Op::Transmit(bench.socket, owned(&[1; 100_000])));
     assert!(matches!(bench.wait().event, Event::Short { .. }));
     bench.pass(Duration::from_secs(1));
@@ -260,14 +256,14 @@ fn a_full_socket_says_when_it_has_room() {
     bench.drain();
     bench.submit(Op::Writable(bench.socket));
     assert!(bench.try_wait(Duration::from_secs(1)).is_none(), "no room yet");
-    bench.script.borrow_mut().paused = false;
+    bench.script.lock().expect("no panic").paused = false;
     assert!(matches!(bench.wait().event, Event::Writable(Ok(()))));
 }
 
 #[test]
 fn a_reset_shows_once_and_then_the_stream_has_ended() {
     let mut bench = Bench::new();
-    bench.script.borrow_mut().abort = true;
+    bench.script.lock().expect("no panic").abort = true;
     bench.submit(Op::Receive(bench.socket));
     assert!(matches!(bench.wait().event, Event::ReceiveFailed(error) if error.raw_os_error() == Some(104)));
     bench.drain();
@@ -291,7 +287,7 @@ fn a_close_frees_the_descriptor_and_nothing_is_left() {
     bench.world.assert_nothing_left(0);
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.read(), b"bye");
-    assert!(bench.script.borrow().ended && bench.world.is_finished());
+    assert!(bench.script.lock().expect("no panic").ended && bench.world.is_finished());
 }
 
 #[test]
@@ -368,7 +364,7 @@ punished! {
         bench.driver.enter(Wait::No).expect("enter");
     };
     a_lease_held_over_an_enter_is_punished: "leases are released", |bench| {
-        bench.script.borrow_mut().write = b"hello".to_vec();
+        bench.script.lock().expect("no panic").write = b"hello".to_vec();
         bench.submit(Op::Receive(bench.socket));
         let completion = bench.wait();
         bench.drain();

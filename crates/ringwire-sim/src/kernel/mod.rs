@@ -68,7 +68,22 @@ pub(crate) struct Kernel {
     transmissions: Vec<OpToken>,
     drained: bool,
     woken: Arc<AtomicBool>,
-    asleep: Option<Wait>,
+    /// Whether this `enter` ends early.
+    interrupted: bool,
+    /// How the shard waits, while it is in `enter`.
+    waits: Option<Wait>,
+    standing_outside: Standing,
+}
+
+/// Whether a shard's thread could run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It could.
+    GoesOn,
+    /// It waits in `enter`, until then at the latest.
+    Waits(Option<u64>),
+    /// It has ended.
+    Gone,
 }
 
 impl Kernel {
@@ -85,7 +100,9 @@ impl Kernel {
             transmissions: Vec::new(),
             drained: true,
             woken: Arc::new(AtomicBool::new(false)),
-            asleep: None,
+            interrupted: false,
+            waits: None,
+            standing_outside: Standing::GoesOn,
         }
     }
 
@@ -93,19 +110,25 @@ impl Kernel {
         SimWaker::new(Arc::clone(&self.woken))
     }
 
-    /// Whether the shard's `enter` would return, and if not, when it will at the latest.
-    pub(crate) fn sleeps(&self, now: u64) -> Result<(), Option<u64>> {
-        let Some(wait) = self.asleep else { return Ok(()) };
+    /// Whether the shard can go on, or waits in its `enter`, and until when if nothing happens.
+    pub(crate) fn standing(&self, now: u64) -> Standing {
+        let Some(wait) = self.waits else { return self.standing_outside };
         let due = |slot: &u32| self.table.get(*slot).and_then(|operation| operation.due).is_some_and(|at| at <= now);
-        if !self.queue.is_empty() || self.woken.load(Ordering::Relaxed) || self.due.iter().any(due) {
-            return Ok(());
+        if self.woken.load(Ordering::Relaxed) || self.due.iter().any(due) {
+            return Standing::GoesOn;
         }
         match wait {
-            Wait::No => Ok(()),
-            Wait::Until(at) if at.as_nanos() <= now => Ok(()),
-            Wait::Until(at) => Err(Some(at.as_nanos())),
-            Wait::Forever => Err(None),
+            Wait::No => Standing::GoesOn,
+            Wait::Until(at) if at.as_nanos() <= now => Standing::GoesOn,
+            Wait::Until(at) => Standing::Waits(Some(at.as_nanos())),
+            Wait::Forever => Standing::Waits(None),
         }
+    }
+
+    /// The shard has ended.
+    pub(crate) fn retire(&mut self) {
+        self.waits = None;
+        self.standing_outside = Standing::Gone;
     }
 
     pub(crate) fn submit(
@@ -192,12 +215,11 @@ impl Kernel {
         self.descriptors[socket.0 as usize].as_ref().expect("checked at submission").connection
     }
 
-    /// Runs what was submitted and what has become possible. `arena` holds this turn's staged bytes.
+    /// The first half of an `enter`: starts what was submitted. `arena` holds this turn's staged bytes.
     pub(crate) fn enter(&mut self, wait: Wait, arena: &Arena, net: &mut Net) {
         assert!(self.completions.is_empty() && self.drained, "completions are drained before the next enter");
         assert_eq!(self.leased(), 0, "leases are released before the next enter");
         self.drained = false;
-        self.asleep = None;
         for queued in std::mem::take(&mut self.queue) {
             match queued {
                 Queued::Start(slot) => self.start(slot, arena, net),
@@ -206,16 +228,29 @@ impl Kernel {
                 Queued::Wake(waker) => waker.set(),
             }
         }
+        self.interrupted = strikes(&mut net.rng, net.faults.interrupted);
+        self.waits = Some(if self.interrupted { Wait::No } else { wait });
+    }
+
+    /// The second half, once the shard [goes on](Self::standing): collects what has become possible. False if that
+    /// completed nothing and the wait is not over, unless it is `at_the_end`.
+    pub(crate) fn leave(&mut self, at_the_end: bool, net: &mut Net) -> bool {
         let spurious = strikes(&mut net.rng, net.faults.spurious_wake);
         if self.woken.swap(false, Ordering::Relaxed) || spurious {
             let woken = Completion { token: untracked(), context: 0, more: true, event: Event::Woken };
             self.completions.push_back(woken);
         }
-        let interrupted = strikes(&mut net.rng, net.faults.interrupted);
-        self.run_due(interrupted, net);
-        if self.completions.is_empty() && !interrupted && wait != Wait::No {
-            self.asleep = Some(wait);
+        self.run_due(self.interrupted, net);
+        let over = match self.waits {
+            None | Some(Wait::No) => true,
+            Some(Wait::Until(at)) => at.as_nanos() <= net.now,
+            Some(Wait::Forever) => false,
+        };
+        let leaves = over || at_the_end || !self.completions.is_empty();
+        if leaves {
+            self.waits = None;
         }
+        leaves
     }
 
     fn shut_down(&mut self, socket: Socket, net: &mut Net) {

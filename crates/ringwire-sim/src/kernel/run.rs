@@ -117,7 +117,8 @@ impl Kernel {
                 let connection = self.connection(socket);
                 net.room(connection, Side::Server) > 0 || net.is_broken(connection, Side::Server)
             }
-            Kind::Transmit(_) | Kind::Close(_) => true,
+            // One that went out whole has no result; a close has one from the start.
+            Kind::Transmit(_) | Kind::Close(_) => false,
         }
     }
 
