@@ -1,0 +1,123 @@
+//! Any bytes as a stream of frames, to both roles: every split gives the same events, and no event breaks a promise.
+//!
+//! The input is a byte of options, a byte that says how many cuts follow, a byte per cut, and the stream.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringwire_codec::extension::{Extension, ExtensionError, Output};
+use ringwire_codec::{CONTROL_PAYLOAD_BYTES_MAX, Decoder, DecoderLimits, Event, Message, Role, Violation};
+
+const LIMITS: DecoderLimits = DecoderLimits { frame_bytes_max: 3000, message_bytes_max: 4000 };
+
+fuzz_target!(|data: &[u8]| {
+    let [options, cuts, rest @ ..] = data else { return };
+    let (cuts, stream) = rest.split_at(rest.len().min(usize::from(cuts % 16)));
+
+    let whole = events(*options, &[stream]);
+    assert_eq!(events(*options, &pieces(cuts, stream)), whole);
+    assert_eq!(events(*options, &stream.chunks(1).collect::<Vec<_>>()), whole);
+});
+
+/// The stream in pieces of these sizes, and what is left.
+fn pieces<'a>(sizes: &[u8], mut stream: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for size in sizes {
+        let (piece, rest) = stream.split_at(usize::from(*size).min(stream.len()));
+        pieces.push(piece);
+        stream = rest;
+    }
+    pieces.push(stream);
+    pieces
+}
+
+/// An event that owns its bytes.
+#[derive(Debug, PartialEq)]
+enum Owned {
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<(u16, String)>),
+    Violation(Violation),
+}
+
+fn events(options: u8, pieces: &[&[u8]]) -> Vec<Owned> {
+    let role = if options & 1 == 0 { Role::Server } else { Role::Client };
+    let mut decoder = Decoder::new(role, LIMITS);
+    if options & 2 != 0 {
+        decoder = decoder.with_extension(Box::new(Twice));
+    }
+    let mut events = Vec::new();
+    for piece in pieces {
+        let mut input = piece.to_vec();
+        let mut rest = &mut input[..];
+        while !rest.is_empty() {
+            let step = match decoder.decode(rest) {
+                Ok(step) => step,
+                Err(violation) => {
+                    assert!(violation.close_code().may_be_sent());
+                    events.push(Owned::Violation(violation));
+                    return events;
+                }
+            };
+            assert!(step.consumed > 0, "every call makes progress");
+            let consumed = step.consumed;
+            events.extend(step.event.map(owned));
+            rest = &mut rest[consumed..];
+        }
+        decoder.release();
+        assert!(decoder.assembly_bytes() <= 2 * LIMITS.message_bytes_max + 1024, "memory stays within its bound");
+    }
+    events
+}
+
+fn owned(event: Event<'_>) -> Owned {
+    match event {
+        Event::Message(message) => {
+            assert!(message.bytes().len() <= LIMITS.message_bytes_max);
+            match message {
+                Message::Text(text) => {
+                    std::str::from_utf8(text.as_bytes()).expect("text is UTF-8");
+                    Owned::Text(text.into_bytes().to_vec())
+                }
+                Message::Binary(bytes) => {
+                    let copy = bytes.to_vec();
+                    bytes.fill(0xFF);
+                    Owned::Binary(copy)
+                }
+            }
+        }
+        Event::Ping(payload) => Owned::Ping(control(payload)),
+        Event::Pong(payload) => Owned::Pong(control(payload)),
+        Event::Close(frame) => Owned::Close(frame.map(|frame| {
+            assert!(frame.code.may_be_sent());
+            (frame.code.value(), frame.reason.to_owned())
+        })),
+    }
+}
+
+fn control(payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() <= CONTROL_PAYLOAD_BYTES_MAX);
+    payload.to_vec()
+}
+
+/// Writes each byte twice; cannot read 0xEE.
+#[derive(Debug)]
+struct Twice;
+
+impl Extension for Twice {
+    fn decode(&mut self, piece: &[u8], _last: bool, out: &mut Output<'_>) -> Result<(), ExtensionError> {
+        for byte in piece {
+            if *byte == 0xEE {
+                return Err(ExtensionError::Malformed);
+            }
+            out.push(&[*byte; 2])?;
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, _payload: &[u8], _out: &mut Vec<u8>) -> bool {
+        false
+    }
+}
