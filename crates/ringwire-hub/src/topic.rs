@@ -353,11 +353,13 @@ mod tests {
     fn time_that_goes_backwards_stands_still() {
         let retention = Retention { entries: u64::MAX, bytes: usize::MAX, age_us: 5_000_000 };
         let topic = topic(TopicOptions { retention, ..TopicOptions::default() });
-        topic.publish(20_000_000, &mut Vec::new(), |_, _, _| ()).unwrap();
-        topic.publish(0, &mut Vec::new(), |_, _, _| ()).unwrap();
-        topic.retain(24_000_000);
-        assert_eq!(topic.first_seq(), 1);
-        topic.retain(26_000_000);
-        assert_eq!(topic.first_seq(), 3);
+        for (now_us, len) in [(20_000_000, 5_000), (24_000_000, 10), (30_000_000, 10), (0, 5_000)] {
+            topic.publish(now_us, &mut Vec::new(), |_, _, out| out.resize(len, b'x')).unwrap();
+        }
+        assert_eq!(topic.first_seq(), 2, "the last publish opened a segment, when the first was too old");
+        topic.retain(34_000_000);
+        assert_eq!(topic.first_seq(), 2);
+        topic.retain(36_000_000);
+        assert_eq!(topic.first_seq(), 5);
     }
 }
