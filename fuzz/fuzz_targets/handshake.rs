@@ -23,7 +23,10 @@ fuzz_target!(|data: &[u8]| {
 fn request(data: &[u8]) {
     let Ok(Some((request, head_bytes))) = Request::parse(data) else { return };
     for short in [head_bytes - 1, head_bytes / 2] {
-        assert!(matches!(Request::parse(&data[..short]), Ok(None)), "the front of a good head is incomplete, not wrong");
+        assert!(
+            matches!(Request::parse(&data[..short]), Ok(None)),
+            "the front of a good head is incomplete, not wrong"
+        );
     }
     let _ = (request.decoded_path(), request.keep_alive(), request.expects_continue(), wants_upgrade(&request));
     request.query_params().for_each(drop);

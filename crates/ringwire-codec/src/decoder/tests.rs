@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::extension::{ExtensionError, Output};
-use crate::{CloseCode, encode_close, encode_frame, encode_message};
+use crate::{CloseCode, MaskKey, encode_close, encode_frame, encode_message};
 use proptest::prelude::*;
 
 const KEY: MaskKey = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
@@ -107,6 +107,14 @@ fn a_whole_frame_is_handed_out_in_place() {
     let step = decoder.decode(&mut input).unwrap();
     let Some(Event::Message(message)) = step.event else { panic!("a message") };
     assert_eq!(message.bytes().as_ptr(), payload_at);
+    assert_eq!(decoder.assembly_bytes(), 0);
+}
+
+#[test]
+fn a_whole_control_frame_takes_no_memory() {
+    let mut input = frame(Ping, true, b"are you there");
+    let mut decoder = server();
+    assert!(matches!(decoder.decode(&mut input).unwrap().event, Some(Event::Ping(b"are you there"))));
     assert_eq!(decoder.assembly_bytes(), 0);
 }
 

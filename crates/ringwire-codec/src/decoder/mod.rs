@@ -1,0 +1,179 @@
+//! Bytes in, events out: frames, in any split of the stream, become messages and control events.
+//!
+//! A frame that lies whole in the input is unmasked where it lies and handed out from there. Everything else, a
+//! frame in pieces or a message in fragments, is put together in one allocation that lives no longer than it is
+//! needed ([`Pending`]). The order of checks follows the order of bytes, so every split of a stream gives the same
+//! events and the same [`Violation`].
+//!
+//! What this module must never do: allocate what a header promises before the bytes are there; let a message grow
+//! over its limit; give an event after the one that ended the connection.
+
+mod event;
+mod pending;
+
+pub use event::{Event, Message, Step};
+
+use crate::extension::Extension;
+use crate::{CloseFrame, FrameHeader, Opcode, Text, Violation, unmask};
+use pending::{Found, Pending};
+
+/// Which end of the connection this is. A server refuses unmasked frames, a client masked ones (RFC 6455 §5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Accepted the connection.
+    #[default]
+    Server,
+    /// Opened the connection.
+    Client,
+}
+
+/// How much a peer may send at once.
+///
+/// A connection's worst-case memory is twice `message_bytes_max`, while a fragmented message of that size arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecoderLimits {
+    /// Longest payload of one frame. It also bounds a message in the form that an extension gave it.
+    pub frame_bytes_max: u64,
+    /// Longest message, all fragments together, as the extension unpacks it.
+    pub message_bytes_max: usize,
+}
+
+impl Default for DecoderLimits {
+    /// 17 MiB for both: a message of 16 MiB with its envelope.
+    fn default() -> Self {
+        Self { frame_bytes_max: 17 << 20, message_bytes_max: 17 << 20 }
+    }
+}
+
+/// Decodes one direction of one connection. Idle, it owns nothing but itself (and its extension).
+#[derive(Debug, Default)]
+pub struct Decoder {
+    limits: DecoderLimits,
+    extension: Option<Box<dyn Extension>>,
+    pending: Option<Box<Pending>>,
+    role: Role,
+    /// The peer's close frame or a violation came: the rest of the stream has no meaning.
+    ended: bool,
+}
+
+impl Decoder {
+    /// A decoder for the stream that an endpoint of this role receives.
+    pub fn new(role: Role, limits: DecoderLimits) -> Self {
+        Self { limits, role, ..Self::default() }
+    }
+
+    /// The same with an extension, which now owns RSV1.
+    #[must_use]
+    pub fn with_extension(self, extension: Box<dyn Extension>) -> Self {
+        Self { extension: Some(extension), ..self }
+    }
+
+    /// The extension, for the direction out.
+    pub fn extension_mut(&mut self) -> Option<&mut (dyn Extension + 'static)> {
+        self.extension.as_deref_mut()
+    }
+
+    /// Takes some bytes from the front of `input` and gives at most one event. To be called with the rest until the
+    /// input is empty; what is taken need not be kept. Payloads are unmasked in place.
+    ///
+    /// After [`Event::Close`] and after an error the rest of the stream is swallowed. A message that did not lie
+    /// whole in one input is held until the next call or [`release`](Self::release).
+    ///
+    /// # Errors
+    /// The first rule that the stream breaks.
+    #[inline]
+    pub fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, Violation> {
+        if self.pending.is_none()
+            && !self.ended
+            && let Ok(Some((header, header_bytes))) = FrameHeader::parse(input)
+            && let Some(end) = self.whole_frame_end(&header, header_bytes, input.len())
+        {
+            let payload = &mut input[header_bytes..end];
+            if let Some(key) = header.mask {
+                unmask(payload, key);
+            }
+            let event = match header.opcode {
+                Opcode::Text => match Text::new(payload) {
+                    Some(text) => Event::Message(Message::Text(text)),
+                    None => {
+                        self.ended = true;
+                        return Err(Violation::TextNotUtf8);
+                    }
+                },
+                Opcode::Binary => Event::Message(Message::Binary(payload)),
+                control => {
+                    self.ended = control == Opcode::Close;
+                    control_event(control, payload)?
+                }
+            };
+            return Ok(Step { consumed: end, event: Some(event) });
+        }
+        self.decode_pieces(input)
+    }
+
+    /// Frees the message that the last event borrowed, if it was put together here, and whatever else is no longer
+    /// needed. To be called when the input is used up, so that an idle connection owns no buffer.
+    #[inline]
+    pub fn release(&mut self) {
+        if let Some(pending) = &mut self.pending
+            && !pending.release()
+        {
+            self.pending = None;
+        }
+    }
+
+    /// Memory held now beyond the decoder itself, for budgets: an incomplete frame or message, and the extension's.
+    pub fn assembly_bytes(&self) -> usize {
+        let pending = self.pending.as_ref().map_or(0, |pending| pending.memory_bytes());
+        pending + self.extension.as_ref().map_or(0, |extension| extension.memory_bytes())
+    }
+
+    /// Where a frame ends that lies whole in the input, needs no other and breaks no rule. Anything else is left to
+    /// [`decode_pieces`](Self::decode_pieces).
+    #[inline]
+    fn whole_frame_end(&self, header: &FrameHeader, header_bytes: usize, input_bytes: usize) -> Option<usize> {
+        let stands_alone = header.fin && !header.rsv1 && header.opcode != Opcode::Continuation;
+        let is_masked_right = header.mask.is_some() == (self.role == Role::Server);
+        let payload_bytes = usize::try_from(header.payload_bytes).ok()?;
+        let fits = payload_bytes <= input_bytes - header_bytes
+            && (header.opcode.is_control()
+                || (payload_bytes <= self.limits.message_bytes_max
+                    && header.payload_bytes <= self.limits.frame_bytes_max));
+        (stands_alone && is_masked_right && fits).then_some(header_bytes + payload_bytes)
+    }
+
+    /// The general path: any frame, in any number of pieces.
+    fn decode_pieces<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, Violation> {
+        self.release();
+        if self.ended || input.is_empty() {
+            return Ok(Step { consumed: input.len(), event: None });
+        }
+        let pending = self.pending.get_or_insert_default();
+        let advanced = pending.advance(input, self.role, &self.limits, self.extension.as_deref_mut());
+        let (consumed, found) = advanced.inspect_err(|_| {
+            self.ended = true;
+            self.pending = None;
+        })?;
+        let event = match (found, &mut self.pending) {
+            (Found::Message, Some(pending)) => pending.hand_out().map(Event::Message),
+            (Found::Control(opcode), Some(pending)) => {
+                self.ended |= opcode == Opcode::Close;
+                Some(control_event(opcode, pending.control())?)
+            }
+            (Found::Nothing, _) | (_, None) => None,
+        };
+        Ok(Step { consumed, event })
+    }
+}
+
+/// What a control frame says.
+fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
+    match opcode {
+        Opcode::Ping => Ok(Event::Ping(payload)),
+        Opcode::Pong => Ok(Event::Pong(payload)),
+        _ => CloseFrame::parse(payload).map(Event::Close),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! What a stream leaves open between two inputs: part of a header, of a control frame, of a message.
+
+use std::fmt;
+
+use super::{DecoderLimits, Role};
+use crate::extension::Extension;
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
+use crate::simd::text::{Assembly, Finished};
+use crate::{FrameHeader, MaskKey, Message, Opcode, Violation, unmask};
+
+/// Everything in pieces. Exists only while there is something.
+pub(super) struct Pending {
+    header: [u8; FRAME_HEADER_BYTES_MAX],
+    header_bytes: u8,
+    control_bytes: u8,
+    control: [u8; CONTROL_PAYLOAD_BYTES_MAX],
+    frame: Option<Frame>,
+    message: Option<Assembly>,
+    /// The message's payload goes through the extension.
+    is_transformed: bool,
+    /// Payload bytes that the headers of this message announced.
+    announced_bytes: u64,
+    /// The message that the last event lent out.
+    finished: Option<Finished>,
+}
+
+/// What is left of a frame.
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    /// The key for the next byte.
+    mask: Option<MaskKey>,
+    remaining: u64,
+}
+
+/// What [`Pending::advance`] came upon. The bytes stay in [`Pending`].
+pub(super) enum Found {
+    Nothing,
+    Message,
+    Control(Opcode),
+}
+
+impl Pending {
+    /// Takes from `input` up to the end of one frame: what is missing of its header, then of its payload. Gives how
+    /// many bytes that were.
+    pub(super) fn advance(
+        &mut self,
+        input: &mut [u8],
+        role: Role,
+        limits: &DecoderLimits,
+        extension: Option<&mut (dyn Extension + 'static)>,
+    ) -> Result<(usize, Found), Violation> {
+        let mut consumed = 0;
+        let mut frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => {
+                let (taken, header) = self.take_header(input)?;
+                consumed = taken;
+                let Some(header) = header else { return Ok((consumed, Found::Nothing)) };
+                self.admit(&header, role, limits, extension.is_some())?;
+                Frame { opcode: header.opcode, fin: header.fin, mask: header.mask, remaining: header.payload_bytes }
+            }
+        };
+        let rest = &mut input[consumed..];
+        let piece_bytes = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(rest.len());
+        let piece = &mut rest[..piece_bytes];
+        if let Some(key) = frame.mask {
+            unmask(piece, key);
+            frame.mask = Some(key.rotated(piece_bytes));
+        }
+        frame.remaining -= piece_bytes as u64;
+
+        let found = if frame.opcode.is_control() {
+            self.take_control(&frame, piece)
+        } else {
+            self.take_payload(&frame, piece, extension, limits.message_bytes_max)?
+        };
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+        }
+        Ok((consumed + piece_bytes, found))
+    }
+
+    /// The payload of the control frame that was found.
+    pub(super) fn control(&self) -> &[u8] {
+        &self.control[..usize::from(self.control_bytes)]
+    }
+
+    /// The message that was found.
+    pub(super) fn hand_out(&mut self) -> Option<Message<'_>> {
+        self.finished.as_mut().map(Finished::hand_out)
+    }
+
+    /// Frees what the last event lent out; gives whether anything is left.
+    pub(super) fn release(&mut self) -> bool {
+        self.finished = None;
+        self.header_bytes > 0 || self.frame.is_some() || self.message.is_some()
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, Assembly::capacity);
+        size_of::<Self>() + message + self.finished.as_ref().map_or(0, Finished::capacity)
+    }
+
+    /// Completes the header from `input`; gives how many bytes it took.
+    fn take_header(&mut self, input: &[u8]) -> Result<(usize, Option<FrameHeader>), Violation> {
+        let had = usize::from(self.header_bytes);
+        let added = input.len().min(FRAME_HEADER_BYTES_MAX - had);
+        self.header[had..had + added].copy_from_slice(&input[..added]);
+        let Some((header, header_bytes)) = FrameHeader::parse(&self.header[..had + added])? else {
+            self.header_bytes += added as u8;
+            return Ok((added, None));
+        };
+        self.header_bytes = 0;
+        Ok((header_bytes - had, Some(header)))
+    }
+
+    /// The rules that depend on the role, on the frames before, on limits and extension.
+    fn admit(
+        &mut self,
+        header: &FrameHeader,
+        role: Role,
+        limits: &DecoderLimits,
+        has_extension: bool,
+    ) -> Result<(), Violation> {
+        match (role, header.mask) {
+            (Role::Server, None) => return Err(Violation::UnmaskedFromClient),
+            (Role::Client, Some(_)) => return Err(Violation::MaskedFromServer),
+            (Role::Server, Some(_)) | (Role::Client, None) => {}
+        }
+        let starts_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv1 && !(has_extension && starts_message) {
+            return Err(Violation::UnexpectedRsv1);
+        }
+        match header.opcode {
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                self.control_bytes = 0;
+                return Ok(());
+            }
+            Opcode::Continuation if self.message.is_none() => return Err(Violation::NothingToContinue),
+            Opcode::Text | Opcode::Binary if self.message.is_some() => return Err(Violation::MessageInterrupted),
+            Opcode::Continuation => {}
+            Opcode::Text => self.start(Assembly::text(), header.rsv1),
+            Opcode::Binary => self.start(Assembly::binary(), header.rsv1),
+        }
+        if header.payload_bytes > limits.frame_bytes_max {
+            return Err(Violation::FrameTooBig);
+        }
+        self.announced_bytes = self.announced_bytes.saturating_add(header.payload_bytes);
+        // What a transformed message becomes is bounded where it is written.
+        let bytes_max = if self.is_transformed { limits.frame_bytes_max } else { limits.message_bytes_max as u64 };
+        if self.announced_bytes > bytes_max { Err(Violation::MessageTooBig) } else { Ok(()) }
+    }
+
+    fn start(&mut self, message: Assembly, is_transformed: bool) {
+        self.message = Some(message);
+        self.is_transformed = is_transformed;
+        self.announced_bytes = 0;
+    }
+
+    fn take_control(&mut self, frame: &Frame, piece: &[u8]) -> Found {
+        let had = usize::from(self.control_bytes);
+        self.control[had..had + piece.len()].copy_from_slice(piece);
+        self.control_bytes += piece.len() as u8;
+        if frame.remaining == 0 { Found::Control(frame.opcode) } else { Found::Nothing }
+    }
+
+    fn take_payload(
+        &mut self,
+        frame: &Frame,
+        piece: &[u8],
+        extension: Option<&mut (dyn Extension + 'static)>,
+        message_bytes_max: usize,
+    ) -> Result<Found, Violation> {
+        let message = self.message.as_mut().expect("a data frame is admitted with a message to add to");
+        let is_last = frame.fin && frame.remaining == 0;
+        match extension {
+            Some(extension) if self.is_transformed => {
+                message.append_through(extension, piece, is_last, message_bytes_max)?;
+            }
+            _ => message.append(piece, usize::try_from(frame.remaining).unwrap_or(usize::MAX))?,
+        }
+        if !is_last {
+            return Ok(Found::Nothing);
+        }
+        let message = self.message.take().expect("the message was there above");
+        self.finished = Some(message.finish()?);
+        Ok(Found::Message)
+    }
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self {
+            header: [0; FRAME_HEADER_BYTES_MAX],
+            header_bytes: 0,
+            control_bytes: 0,
+            control: [0; CONTROL_PAYLOAD_BYTES_MAX],
+            frame: None,
+            message: None,
+            is_transformed: false,
+            announced_bytes: 0,
+            finished: None,
+        }
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("frame", &self.frame)
+            .field("message_bytes", &self.message.as_ref().map(Assembly::len))
+            .finish_non_exhaustive()
+    }
+}
