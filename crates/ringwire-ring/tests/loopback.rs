@@ -129,6 +129,49 @@ fn what_does_not_fit_comes_back_with_its_count_and_a_send_finishes_it() {
 }
 
 #[test]
+fn an_operation_submitted_while_completions_are_read_is_not_ended_by_a_transmission_before_it() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    let fill = Data::Owned { bytes: vec![1; 32_000_000], start: 0 };
+    ring.submit(Op::Transmit(socket, fill), 0).expect("room");
+    // These take the place that the short transmission has left, before its turn's completions are all read.
+    let mut in_kernel = 0;
+    turns(&mut ring, |ring, completion| match completion.event {
+        Event::Short { sent, .. } => {
+            in_kernel = sent;
+            ring.submit(Op::Receive(socket), 5).expect("room");
+            let more = Data::Owned { bytes: vec![2; 32_000_000], start: 0 };
+            ring.submit(Op::Transmit(socket, more), 6).expect("room");
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(ring.in_flight(), 2);
+    client.write_all(b"heard?").expect("write");
+    let (mut heard, mut came_back) = (false, false);
+    turns(&mut ring, |ring, completion| {
+        match completion.event {
+            Event::Received(mut lease) => {
+                assert_eq!((completion.context, lease.bytes() == b"heard?"), (5, true));
+                ring.release(lease);
+                heard = true;
+            }
+            Event::Short { sent, .. } => {
+                assert_eq!(completion.context, 6);
+                in_kernel += sent;
+                came_back = true;
+            }
+            event => panic!("{event:?}"),
+        }
+        heard && came_back
+    });
+    client.read_exact(&mut vec![0; in_kernel]).expect("read");
+    client.shutdown(Shutdown::Write).expect("shutdown");
+    turns(&mut ring, |_, completion| matches!(completion.event, Event::EndOfStream));
+    close(&mut ring, socket);
+}
+
+#[test]
 fn receives_continue_after_the_buffers_ran_out() {
     let mut ring = ring();
     let (socket, mut client) = connect(&mut ring);

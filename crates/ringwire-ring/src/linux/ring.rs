@@ -69,8 +69,10 @@ pub struct Ring {
     turn: u32,
     /// Why the ring takes no more submissions; the next `enter` says it.
     failed: Option<io::Error>,
-    /// Transmissions of this turn, whose end is that `enter` has returned and completions are drained.
-    transmissions: Vec<u32>,
+    /// Transmissions that wait for the next `enter`.
+    transmissions: Vec<OpToken>,
+    /// Those that the last `enter` handed over. They have ended once its completions are drained.
+    entered: Vec<OpToken>,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl Ring {
             turn: 0,
             failed: None,
             transmissions: Vec::new(),
+            entered: Vec::new(),
         };
         this.poll_wakes();
         Ok(this)
@@ -192,12 +195,11 @@ impl Ring {
         (pointer, len.unsigned_abs())
     }
 
-    /// Ends what `enter` has finished without a completion: the transmissions that went out whole.
+    /// Ends what `enter` has finished without a completion: the transmissions that went out whole. Short ones have
+    /// ended already, and their places may have gone to operations submitted since.
     fn settle(&mut self) {
-        for slot in self.transmissions.drain(..) {
-            if self.seen.table.is_live(slot) {
-                self.seen.table.remove(slot);
-            }
+        for token in self.entered.drain(..) {
+            self.seen.table.end(token);
         }
     }
 
@@ -326,7 +328,7 @@ impl Driver for Ring {
             }
             Op::Transmit(socket, data) => {
                 let (token, slot) = self.token(Kind::Transmit, context, Some(data));
-                self.transmissions.push(slot);
+                self.transmissions.push(token);
                 let (pointer, len) = self.bytes_of(slot);
                 let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
                 let send = opcode::Send::new(Fixed(socket.0), pointer, len).flags(flags);
@@ -392,6 +394,7 @@ impl Driver for Ring {
         while !self.kernel.ring.ring.submission().is_empty() {
             self.kernel.ring.enter(0, IORING_ENTER_GETEVENTS, None)?;
         }
+        self.entered.append(&mut self.transmissions);
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn;
         self.arena().reset(turn);

@@ -120,9 +120,13 @@ impl Table {
         entry.data.take()
     }
 
-    /// Whether `slot` is in use.
-    pub(super) fn is_live(&self, slot: u32) -> bool {
-        self.slots[slot as usize].live
+    /// Ends the operation that `token` names, if it is still in flight.
+    pub(super) fn end(&mut self, token: OpToken) {
+        let slot = (token.0 & u64::from(u32::MAX)) as u32;
+        let entry = &self.slots[slot as usize];
+        if entry.live && entry.generation == (token.0 >> 32) as u32 & GENERATION_MASK {
+            self.remove(slot);
+        }
     }
 }
 
@@ -142,7 +146,10 @@ mod tests {
         let (new, _) = table.insert(Kind::Receive, 8, None);
         assert_ne!(old, new);
         assert_eq!(table.context(name), None);
+        table.end(old);
         assert_eq!(table.len(), 1);
+        table.end(new);
+        assert_eq!(table.len(), 0);
     }
 
     #[test]
