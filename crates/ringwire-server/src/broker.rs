@@ -18,8 +18,9 @@ use crate::status::Status;
 
 /// Most topics. An empty one takes some 400 bytes.
 const TOPICS_MAX: usize = 100_000;
-/// Memory of one topic's log in one form: at most so many bytes, or the last entry if that is more.
-const TOPIC_BYTES_MAX: usize = 1 << 20;
+/// What a topic keeps, in each form that is subscribed to: enough for a burst that outruns its subscribers for a
+/// moment, and no more than a minute, so that the bytes are a limit and not a habit.
+const RETENTION: Retention = Retention { entries: 1 << 20, bytes: 4 << 20, age_us: 60_000_000 };
 /// Working memory that a publisher keeps from one publish to the next.
 const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 
@@ -67,7 +68,7 @@ impl Broker {
     pub fn open(&self, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
         let options = TopicOptions {
             epoch: self.epoch,
-            retention: Retention { bytes: TOPIC_BYTES_MAX, ..TopicOptions::default().retention },
+            retention: RETENTION,
             entry_bytes_max: ENTRY_BYTES_MAX,
             ..TopicOptions::default()
         };

@@ -45,3 +45,37 @@ impl<M> Outbox<M> {
         self.waiting.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringwire_hub::{Hub, LaneId, ShardHub, ShardLimits, SlowPolicy, Subscriber, TopicOptions};
+
+    /// The notes that a publish asks for if shards 0 and 1 have subscribers.
+    fn both_shards() -> ShardSet {
+        let topic = Hub::new(1).open("a", &TopicOptions::default()).unwrap();
+        for shard in [0, 1] {
+            let mut hub = ShardHub::new(ShardId::new(shard), ShardLimits { slots_max: 1, subscriptions_max: 1 });
+            let who = Subscriber { slot: 0, generation: 0 };
+            hub.subscribe(who, &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+        }
+        topic.publish(0, &mut Vec::new(), |_, _, out| out.push(0)).unwrap().notify
+    }
+
+    #[test]
+    fn what_a_full_mailbox_refuses_is_posted_until_it_is_taken() {
+        let mut outbox = Outbox::default();
+        let mut taken = Vec::new();
+        outbox.send(both_shards(), || "note", |shard, mail| if shard.index() == 0 { Ok(()) } else { Err(mail) });
+        assert!(!outbox.is_empty());
+        outbox.retry(|_, mail| Err(mail));
+        assert!(!outbox.is_empty());
+        outbox.retry(|shard, mail| {
+            taken.push((shard.index(), mail));
+            Ok(())
+        });
+        assert!(outbox.is_empty());
+        outbox.retry(|_, _| panic!("nothing waits"));
+        assert_eq!(taken, [(1, "note")]);
+    }
+}

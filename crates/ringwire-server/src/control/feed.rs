@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringwire_engine::Handle;
-use ringwire_hub::{ShardId, TopicName};
+use ringwire_hub::TopicName;
 use ringwire_ring::{Clock, wall_clock_us};
 use tokio_uring::fs::File;
 
+use super::post;
 use super::recording::Recording;
 use crate::broker::{Broker, Mail, Publisher};
 use crate::failure::Failure;
@@ -188,8 +189,4 @@ impl Player {
             self.retry();
         }
     }
-}
-
-fn post(handle: &Handle<Mail>, shard: ShardId, mail: Mail) -> Result<(), Mail> {
-    handle.post(shard.index(), mail)
 }

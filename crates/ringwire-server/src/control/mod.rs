@@ -1,18 +1,20 @@
 //! The control plane: one thread, apart from the shards, on a tokio-uring runtime.
 //!
-//! It runs the feed and listens for signals. The first SIGTERM or SIGINT drains the server: no new connections, each
+//! It runs the feed, lets go of old messages, and listens for signals. The first SIGTERM or SIGINT drains the server: no new connections, each
 //! open one is closed with 1001, and whoever has not answered by the deadline is let go. A second signal ends the
 //! process at once.
 
 mod feed;
 mod recording;
+mod retention;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringwire_engine::Engine;
+use ringwire_engine::{Engine, Handle};
+use ringwire_hub::ShardId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 
@@ -36,6 +38,7 @@ pub(crate) fn run(
         let mut signals =
             Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let handle = engine.handle();
+        tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone()));
         let feed = feed.map(|(feed, options)| tokio_uring::spawn(feed::run(feed, options, broker, handle.clone())));
         let ended = tokio::task::spawn_blocking(move || engine.join());
         on_ready();
@@ -70,6 +73,11 @@ async fn supervise(
             std::process::exit(i32::from(crate::failure::EXIT_FAILURE))
         }
     }
+}
+
+/// Posts mail to a shard; what its mailbox refuses comes back.
+fn post(handle: &Handle<Mail>, shard: ShardId, mail: Mail) -> Result<(), Mail> {
+    handle.post(shard.index(), mail)
 }
 
 /// How the engine has ended.

@@ -43,6 +43,8 @@ struct TopicHealth<'a> {
     /// Number of the last message; 0 before the first.
     seq: u64,
     subscribers: u64,
+    /// Messages that subscribers did not get because they read too slowly: the sum over them.
+    gap: u64,
 }
 
 /// Answer of `POST /publish/<topic>`.
@@ -97,6 +99,7 @@ impl Service {
             name: topic.name().as_str(),
             seq: topic.last_seq(),
             subscribers: topic.subscriptions(),
+            gap: topic.gap(),
         });
         json(&Topics { topics: topics.collect() })
     }

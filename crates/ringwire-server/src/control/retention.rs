@@ -1,0 +1,28 @@
+//! Lets go of what topics keep for too long. A topic does so by itself when something is published; this is for
+//! those that have fallen silent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringwire_engine::Handle;
+use ringwire_ring::wall_clock_us;
+
+use super::post;
+use crate::broker::{Broker, Mail};
+use crate::outbox::Outbox;
+
+/// Time between two rounds.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Goes round all topics, again and again.
+pub(super) async fn run(broker: Arc<Broker>, handle: Handle<Mail>) {
+    let mut outbox = Outbox::default();
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        outbox.retry(|shard, mail| post(&handle, shard, mail));
+        for topic in broker.hub.topics() {
+            let notify = topic.retain(wall_clock_us());
+            outbox.send(notify, || Mail::Note(topic.id()), |shard, mail| post(&handle, shard, mail));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Starting and ending: what the server says, how it drains, and with which words it does not start.
+
+use std::net::TcpListener;
+
+use crate::support::{Process, Received, Server, ringwire};
+
+/// What a command that fails at once says, and its exit code.
+fn failure(flags: &[&str]) -> (String, i32) {
+    let mut command = ringwire();
+    command.args(flags);
+    let (lines, status) = Process::start(command).end();
+    (lines.join("\n"), status.code().expect("an exit code"))
+}
+
+#[test]
+fn it_says_where_it_listens_and_on_what() {
+    let server = Server::start(&[]);
+    let line = &server.announcement[0];
+    for part in ["ringwire: listening on http://127.0.0.1:", "2 shards", "io_uring: kernel "] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
+fn beyond_loopback_publishing_is_closed_and_it_says_so() {
+    let mut command = ringwire();
+    command.args(["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--shards", "1", "--feed", "none"]);
+    let mut process = Process::start(command);
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line| line != "ready") {
+        lines.push(process.line().expect("it starts"));
+    }
+    assert!(lines.iter().any(|line| line.contains("publishing is closed")), "{lines:?}");
+    let address = lines[0].split_once("http://").expect("an address").1.split(' ').next().expect("an address");
+    let server = Server { process, address: address.parse().expect("an address"), announcement: lines };
+    let answer = server.publish("a", "x");
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("--publish-token"), "{}", answer.body);
+}
+
+#[test]
+fn a_drain_closes_each_connection_with_1001() {
+    let server = Server::start(&[]);
+    let mut sockets: Vec<_> =
+        ["/ws/a", "/stream?streams=a/b", "/pub/a", "/echo"].map(|target| server.socket(target)).into();
+    sockets.extend((0..20).map(|_| server.socket("/ws/a")));
+    server.process.signal("TERM");
+    for socket in &mut sockets {
+        let Received::Close(code, _) = socket.receive() else { panic!("not closed") };
+        assert_eq!(code, 1001);
+    }
+    for socket in sockets {
+        socket.answer_close();
+    }
+    let (lines, status) = server.process.end();
+    assert!(status.success(), "{status}: {lines:?}");
+    assert!(lines.iter().any(|line| line.contains("SIGTERM: draining")), "{lines:?}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(&[]);
+    let socket = server.socket("/echo");
+    server.process.signal("INT");
+    assert!(server.process.line().is_some_and(|line| line.contains("SIGINT: draining")));
+    // The socket does not answer the close, so the drain would take its time.
+    server.process.signal("INT");
+    let (lines, status) = server.process.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(lines.iter().any(|line| line.contains("ending at once")), "{lines:?}");
+    drop(socket);
+}
+
+#[test]
+fn a_busy_port_is_named() {
+    let server = Server::start(&[]);
+    let address = server.address.to_string();
+    let (words, code) = failure(&["--listen", &address, "--feed", "none"]);
+    assert_eq!(code, 1);
+    assert!(words.contains(&address) && words.contains("another program"), "{words}");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("an address").to_string();
+    assert!(failure(&["--listen", &address, "--feed", "none"]).0.contains("another program"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let (words, code) = failure(&["--listen", "127.0.0.1:0", "--feed", "nowhere.jsonl"]);
+    assert_eq!(code, 1);
+    assert!(words.contains("--feed nowhere.jsonl: No such file"), "{words}");
+}
+
+#[test]
+fn all_faults_of_the_command_line_are_told_at_once() {
+    let (words, code) = failure(&["serve", "--listen", "nowhere", "--shards", "many", "--speed", "-3"]);
+    assert_eq!(code, 2);
+    for flag in ["--listen nowhere", "--shards many", "--speed -3"] {
+        assert!(words.contains(flag), "{flag} is not in: {words}");
+    }
+}

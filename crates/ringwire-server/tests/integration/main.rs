@@ -1,0 +1,8 @@
+//! The binary itself, with real sockets on loopback, a port of its own for each test, and every wait bounded.
+
+mod client;
+mod fanout;
+mod feed;
+mod lifecycle;
+mod paths;
+mod support;
