@@ -127,14 +127,12 @@ impl Span {
         self.segment.first_seq <= seq && seq < self.end_seq
     }
 
-    /// One past the last entry, from `from` on and before `end_seq`, that ends at byte `limit` or before; with where
-    /// that entry ends.
-    pub(crate) fn fit(&self, from: u64, end_seq: u64, limit: u64) -> (u64, u32) {
-        let whole = if end_seq == self.end_seq { self.end_bytes } else { self.segment.start_of(end_seq) };
-        if u64::from(whole) <= limit {
-            return (end_seq, whole);
+    /// One past the last entry, from `from` on, that ends at byte `limit` or before; with where that entry ends.
+    pub(crate) fn fit(&self, from: u64, limit: u64) -> (u64, u32) {
+        if u64::from(self.end_bytes) <= limit {
+            return (self.end_seq, self.end_bytes);
         }
-        let (mut low, mut high) = (from, end_seq);
+        let (mut low, mut high) = (from, self.end_seq);
         while low < high {
             let middle = low + (high - low) / 2;
             if u64::from(self.segment.end_of(middle)) <= limit {
@@ -204,7 +202,7 @@ mod tests {
             for limit in 0..40 {
                 let naive = ends[..entries].iter().take_while(|end| u64::from(**end) <= limit).count();
                 let end = if naive == 0 { 0 } else { ends[naive - 1] };
-                assert_eq!(span.fit(10, end_seq, limit), (10 + naive as u64, end), "{entries} entries, limit {limit}");
+                assert_eq!(span.fit(10, limit), (10 + naive as u64, end), "{entries} entries, limit {limit}");
             }
         }
     }

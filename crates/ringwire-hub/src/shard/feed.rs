@@ -62,7 +62,7 @@ impl Feed {
     }
 
     /// Hands out the entries from `from` on in runs of at most `budget` bytes together, but at least one entry if
-    /// `must`.
+    /// `must`. A segment that has to be looked up may have entries beyond `end` by now; they are as good.
     pub(super) fn take(&self, from: u64, budget: usize, must: bool, emit: &mut impl FnMut(Run<'_>)) -> Taken {
         let mut taken = Taken { next: from, bytes: 0, is_lost: false };
         while taken.next < self.end {
@@ -80,10 +80,9 @@ impl Feed {
                     }
                 },
             };
-            let end_seq = span.end_seq.min(self.end);
             let start = span.segment.start_of(taken.next);
             let limit = u64::from(start) + (budget - budget.min(taken.bytes)) as u64;
-            let (mut next, mut end) = span.fit(taken.next, end_seq, limit);
+            let (mut next, mut end) = span.fit(taken.next, limit);
             if next == taken.next && must && taken.bytes == 0 {
                 next += 1;
                 end = span.segment.end_of(taken.next);
@@ -93,7 +92,7 @@ impl Feed {
             }
             taken.next = next;
             taken.bytes += (end - start) as usize;
-            if next < end_seq {
+            if next < span.end_seq {
                 break;
             }
         }

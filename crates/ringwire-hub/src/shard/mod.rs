@@ -96,7 +96,8 @@ impl ShardHub {
     /// Subscribes `who` to a lane of `topic`, which becomes active if it was not. Returns the number of the last entry
     /// before the subscription: those after it are delivered.
     ///
-    /// A subscriber of another generation that still has the slot loses its subscriptions.
+    /// A subscriber of another generation that still has the slot loses its subscriptions. All topics that a shard
+    /// subscribes to are of one hub, which numbers them.
     pub fn subscribe(
         &mut self,
         who: Subscriber,
@@ -186,6 +187,7 @@ impl ShardHub {
             self.views.resize_with(nth + 1, || None);
         }
         let view = self.views[nth].get_or_insert_with(|| Box::new(View::new(Arc::clone(topic))));
+        debug_assert!(Arc::ptr_eq(&view.topic, topic), "all topics of a shard are of one hub");
         let mut log = topic.log();
         log.join(self.shard);
         log.activate(lane);
