@@ -62,13 +62,14 @@ impl Feed {
     }
 
     /// Hands out the entries from `from` on in runs of at most `budget` bytes together, but at least one entry if
-    /// `must`. A segment that has to be looked up may have entries beyond `end` by now; they are as good.
+    /// `must`.
     pub(super) fn take(&self, from: u64, budget: usize, must: bool, emit: &mut impl FnMut(Run<'_>)) -> Taken {
         let mut taken = Taken { next: from, bytes: 0, is_lost: false };
         while taken.next < self.end {
             let looked_up;
             let span = match self.spans.iter().rev().find(|span| span.contains(taken.next)) {
                 Some(span) => span,
+                // The spans end with the log's last segment, so one that is not among them gets no more entries.
                 None => match self.look_up(taken.next) {
                     Some(span) => {
                         looked_up = span;
@@ -80,6 +81,7 @@ impl Feed {
                     }
                 },
             };
+            debug_assert!(span.end_seq <= self.end, "a pull ends where the last note looked");
             let start = span.segment.start_of(taken.next);
             let limit = u64::from(start) + (budget - budget.min(taken.bytes)) as u64;
             let (mut next, mut end) = span.fit(taken.next, limit);

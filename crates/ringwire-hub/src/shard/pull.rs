@@ -57,16 +57,18 @@ impl ShardHub {
             subscription.next = taken.next;
             pulled.bytes += taken.bytes;
             pulled.entries += taken.next - from;
-            let is_done = taken.next >= feed.end;
-            if taken.next > from {
+            let (took, is_done) = (taken.next > from, taken.next >= feed.end);
+            if took {
                 self.table.push_pulled(id, taken.next - from, taken.bytes);
-                // Whether or not it has more, the others come first.
+            }
+            if took || is_done {
                 self.table.pop_ready(who.slot);
-                if !is_done {
-                    self.table.push_ready(id);
-                }
             }
             if !is_done {
+                if took {
+                    // It has more, but the others come first.
+                    self.table.push_ready(id);
+                }
                 break;
             }
         }
@@ -78,10 +80,8 @@ impl ShardHub {
     /// first, the caller must still send before anything else, and so keep a copy of: they finish an entry that has
     /// begun. The others go back, and are pending again without a wake.
     ///
-    /// All are owed if the log no longer holds the entry that has begun, or the subscriber has been unsubscribed.
-    ///
-    /// # Panics
-    /// In debug builds, if `unsent` is more than the last pull handed out and nothing was unsubscribed.
+    /// All are owed if the log no longer holds the entry that has begun, or the subscriber has been unsubscribed. A pull
+    /// can be rewound once, and until the subscriber's next.
     pub fn rewind(&mut self, who: Subscriber, unsent: usize) -> usize {
         let mut unsent = unsent;
         if self.table.record(who).is_none() {
