@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) pulled_bytes: u32,
     /// What a socket refused, and replies since: waits for the socket to have room.
     pub(crate) backlog: Vec<u8>,
+    /// What came in after reading was to stop, to be decoded when it goes on. At most what the buffer ring held then.
+    pub(crate) held: Vec<u8>,
     /// Bytes of the send in flight.
     pub(crate) sending_bytes: usize,
     /// Its share of the shard's memory, as last counted.
@@ -94,6 +96,7 @@ impl Connection {
             staged: Staged::default(),
             pulled_bytes: 0,
             backlog: Vec::new(),
+            held: Vec::new(),
             counted_bytes: 0,
             sending_bytes: 0,
             deadline: None,
@@ -123,7 +126,7 @@ impl Connection {
             Protocol::Http(http) => http.buffer.capacity(),
             Protocol::WebSocket { decoder, .. } => decoder.assembly_bytes(),
         };
-        input + self.backlog.capacity() + self.sending_bytes
+        input + self.held.capacity() + self.backlog.capacity() + self.sending_bytes
     }
 
     /// Where its closing handshake is; `Connecting` before it speaks WebSocket.

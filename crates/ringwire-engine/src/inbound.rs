@@ -28,6 +28,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.life != Life::Live {
             return;
         }
+        if connection.flags.paused {
+            connection.held.extend_from_slice(bytes);
+            return self.core.count(slot);
+        }
         match &mut connection.protocol {
             Protocol::WebSocket { .. } => self.on_frames(slot, bytes),
             Protocol::Http(state) => {
@@ -52,7 +56,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Deals with all requests in `bytes`, and keeps what is left of the last.
     fn on_http_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
         let mut at = 0;
-        while at < bytes.len() {
+        loop {
+            // Empty lines before a request mean nothing (RFC 9112 §2.2).
+            at += bytes[at..].iter().take_while(|&byte| matches!(byte, b'\r' | b'\n')).count();
+            if at == bytes.len() {
+                break;
+            }
             let step = self.on_request(slot, &mut bytes[at..]);
             let connection = self.core.slab.at(slot);
             if connection.life != Life::Live {
@@ -79,14 +88,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 (Step::Wanting(_), Protocol::WebSocket { .. }) => unreachable!("only a whole request upgrades"),
             }
         }
-        self.core.set_deadline(slot, self.core.options.timeouts.keep_alive);
+        if self.http_state(slot).is_further {
+            self.core.set_deadline(slot, self.core.options.timeouts.keep_alive);
+        }
     }
 
     /// Deals with the request at the front of `bytes`, if it is whole.
     fn on_request(&mut self, slot: u32, bytes: &mut [u8]) -> Step {
         let limits = &self.core.options.limits;
         let (head_bytes_max, body_bytes_max) = (limits.head_bytes_max, limits.body_bytes_max);
-        if !bytes[0].is_ascii_uppercase() && bytes[0] != b'\r' && bytes[0] != b'\n' {
+        if !bytes[0].is_ascii_uppercase() {
             let words = if bytes[0] == TLS_HANDSHAKE {
                 "this port speaks no TLS: use http:// or ws://\n"
             } else {
@@ -219,12 +230,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if connection.life != Life::Live || !connection.phase().may_receive() {
                 break;
             }
+            // What follows a message whose answer filled the backlog waits until that is out, as the peer must.
+            self.pause_if_behind(slot);
+            let connection = self.core.slab.at(slot);
+            if connection.flags.paused {
+                connection.held.extend_from_slice(&bytes[at..]);
+                break;
+            }
         }
         decoder.release();
         if let Protocol::WebSocket { decoder: place, .. } = &mut self.core.slab.at(slot).protocol {
             *place = decoder;
         }
-        self.pause_if_behind(slot);
     }
 
     fn take_decoder(&mut self, slot: u32) -> Option<Decoder> {

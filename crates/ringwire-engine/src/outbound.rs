@@ -129,6 +129,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_blocked() {
             self.core.count(slot);
             self.core.list(slot);
+            // What is read from now on is held, so that the handler never has to answer beyond its limit.
+            self.pause_if_behind(slot);
         } else {
             let socket = connection.socket;
             let token = self.submit(Op::Writable(socket), slot);
@@ -185,10 +187,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.core.slab.at(slot);
         if connection.flags.paused && connection.waiting_bytes() <= high {
             connection.flags.paused = false;
+            let mut held = std::mem::take(&mut connection.held);
             // If the receive is still being cancelled, its end starts the next one.
             if connection.receive.is_none() {
                 self.receive(slot);
             }
+            self.on_received(slot, &mut held);
         }
     }
 

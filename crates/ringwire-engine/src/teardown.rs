@@ -238,6 +238,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.end(slot, &CloseReason::Shed);
             let connection = self.core.slab.at(slot);
             connection.backlog = Vec::new();
+            connection.held = Vec::new();
+            // The send in flight is being cancelled: its memory is as good as free, and nobody else must go for it.
+            connection.sending_bytes = 0;
             match &mut connection.protocol {
                 Protocol::Http(http) => http.buffer = Vec::new(),
                 Protocol::WebSocket { decoder, .. } => *decoder = ringwire_codec::Decoder::default(),
