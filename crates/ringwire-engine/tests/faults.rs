@@ -1,0 +1,18 @@
+//! What peers do wrong, against the real engine on the real ring: after each fault nothing is left and the next client
+//! is served ([`Server::finish`](support::server::Server::finish) checks it).
+//!
+//! Clients are blocking sockets on loopback. Ports come from the kernel, every wait is bounded, and random bytes come
+//! from seeds that a failing test names.
+
+mod support;
+
+#[path = "faults/closing.rs"]
+mod closing;
+#[path = "faults/http.rs"]
+mod http;
+#[path = "faults/limits.rs"]
+mod limits;
+#[path = "faults/load.rs"]
+mod load;
+#[path = "faults/peers.rs"]
+mod peers;

@@ -1,0 +1,309 @@
+//! A WebSocket and HTTP client on a blocking socket: what a test says to a server, and what it hears.
+//!
+//! Frames are read by the codec's client role, so a masked or malformed frame of the server fails the test. Every wait
+//! is bounded by [`PATIENCE`].
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ringwire_engine::codec::handshake::{ClientHandshake, Url};
+use ringwire_engine::codec::http::Response;
+use ringwire_engine::codec::{
+    CloseCode, Decoder, DecoderLimits, Event, FrameHeader, MaskKey, Message, Opcode, Role, encode_close, encode_frame,
+    unmask,
+};
+
+/// Longest wait for anything that must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client.
+pub(crate) struct Client {
+    stream: TcpStream,
+    decoder: Decoder,
+    /// What came and is not yet decoded, from `start` on.
+    input: Vec<u8>,
+    start: usize,
+    /// Bytes of a frame that the server did not take.
+    unwritten: Vec<u8>,
+    masks: fastrand::Rng,
+    _alive: Alive,
+}
+
+/// Counts the clients of this process, whose sockets are not the server's.
+struct Alive;
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// What the server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, String),
+    /// The stream ended, well or with this error.
+    End(Option<io::ErrorKind>),
+}
+
+/// An HTTP response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) body: String,
+}
+
+impl Client {
+    /// How many clients this process has.
+    pub(crate) fn alive() -> usize {
+        ALIVE.load(Ordering::SeqCst)
+    }
+
+    /// A connection, before any handshake.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("timeout");
+        stream.set_nodelay(true).expect("no delay");
+        let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30 };
+        let decoder = Decoder::new(Role::Client, limits);
+        Self {
+            stream,
+            decoder,
+            input: Vec::new(),
+            start: 0,
+            unwritten: Vec::new(),
+            masks: fastrand::Rng::with_seed(7),
+            _alive: Alive::new(),
+        }
+    }
+
+    /// An open WebSocket.
+    pub(crate) fn open(address: SocketAddr, path: &str) -> Self {
+        let mut client = Self::connect(address);
+        client.write(&Self::upgrade(address, path));
+        client.opened();
+        client
+    }
+
+    /// The bytes of a request for a WebSocket.
+    pub(crate) fn upgrade(address: SocketAddr, path: &str) -> Vec<u8> {
+        let url = Url::parse(&format!("ws://{address}{path}")).expect("a URL");
+        ClientHandshake::new(&url, NONCE).request()
+    }
+
+    /// Reads the answer to an upgrade, which must be a yes.
+    pub(crate) fn opened(&mut self) {
+        loop {
+            if let Some((response, head_bytes)) = Response::parse(&self.input).expect("an HTTP response") {
+                let url = Url::parse("ws://any/").expect("a URL");
+                ClientHandshake::new(&url, NONCE).verify(&response).expect("the upgrade is accepted");
+                self.start = head_bytes;
+                return;
+            }
+            assert!(self.fill().expect("an answer to the handshake") > 0, "the stream ended in the handshake");
+        }
+    }
+
+    /// Status of the HTTP response that has come or will come, which is left where it is; none if the stream ends.
+    pub(crate) fn status(&mut self) -> Option<u16> {
+        loop {
+            if let Some((response, _)) = Response::parse(&self.input[self.start..]).expect("an HTTP response") {
+                return Some(response.status());
+            }
+            if !matches!(self.fill(), Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    /// Reads an HTTP response with its body.
+    pub(crate) fn answer(&mut self) -> Answer {
+        loop {
+            let input = &self.input[self.start..];
+            if let Some((response, head_bytes)) = Response::parse(input).expect("an HTTP response") {
+                let end = head_bytes + response.content_length().expect("a length") as usize;
+                if input.len() >= end {
+                    let answer = Answer {
+                        status: response.status(),
+                        retry_after: response.header("retry-after").map(str::to_owned),
+                        body: String::from_utf8(input[head_bytes..end].to_vec()).expect("text"),
+                    };
+                    self.start += end;
+                    return answer;
+                }
+            }
+            assert!(self.fill().expect("an answer") > 0, "the stream ended before the answer was whole");
+        }
+    }
+
+    /// The next event; control frames count.
+    pub(crate) fn hear(&mut self) -> Heard {
+        loop {
+            while self.start < self.input.len() {
+                let step = self.decoder.decode(&mut self.input[self.start..]).expect("the server keeps the protocol");
+                self.start += step.consumed;
+                if let Some(event) = step.event {
+                    return heard(event);
+                }
+            }
+            self.decoder.release();
+            self.input.clear();
+            self.start = 0;
+            match self.fill() {
+                Ok(0) => return Heard::End(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("nothing came for {PATIENCE:?}"),
+                Err(error) => return Heard::End(Some(error.kind())),
+            }
+        }
+    }
+
+    /// Bytes as they come; none at the end of the stream, good or bad.
+    pub(crate) fn raw(&mut self) -> Vec<u8> {
+        self.input.clear();
+        self.start = 0;
+        match self.fill() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("nothing came for {PATIENCE:?}"),
+            Ok(_) | Err(_) => std::mem::take(&mut self.input),
+        }
+    }
+
+    /// Sends a whole message.
+    pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mut out = Vec::new();
+        encode_frame(&mut out, opcode, payload, Some(self.mask()));
+        self.write(&out);
+    }
+
+    /// Sends a text message.
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.send(Opcode::Text, text.as_bytes());
+    }
+
+    /// Sends one frame that may be a fragment.
+    pub(crate) fn send_frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) {
+        let frame = self.frame(fin, opcode, payload);
+        self.write(&frame);
+    }
+
+    /// The bytes of one masked frame.
+    pub(crate) fn frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mask = self.mask();
+        let payload_bytes = payload.len() as u64;
+        let header = FrameHeader { fin, rsv1: false, opcode, mask: Some(mask), payload_bytes };
+        let mut out = header.encode().to_vec();
+        let start = out.len();
+        out.extend_from_slice(payload);
+        unmask(&mut out[start..], mask);
+        out
+    }
+
+    /// Sends a close frame.
+    pub(crate) fn send_close(&mut self, code: CloseCode) {
+        self.send(Opcode::Close, &encode_close(Some(code), ""));
+    }
+
+    /// Sends a text and hears it back.
+    pub(crate) fn echo(&mut self, text: &str) {
+        self.send_text(text);
+        assert_eq!(self.hear(), Heard::Text(text.to_owned()));
+    }
+
+    /// Closes well: close frame out, close frame in, end of stream.
+    pub(crate) fn leave(mut self) {
+        self.send_close(CloseCode::NORMAL);
+        while !matches!(self.hear(), Heard::Close(Some(1000), _)) {}
+        assert_eq!(self.hear(), Heard::End(None));
+    }
+
+    /// Closes with a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// Sends bytes as they are, to a server that may have had enough.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends bytes until the server takes no more within the socket's write timeout. `false`: it did not take all, and
+    /// the rest is kept for [`take_unwritten`](Self::take_unwritten).
+    pub(crate) fn write_part(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unwritten = bytes.to_vec();
+                    return false;
+                }
+                Err(error) => panic!("the connection breaks: {error}"),
+            }
+        }
+        true
+    }
+
+    /// What [`write_part`](Self::write_part) could not send.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    /// Ends the stream from this side only.
+    pub(crate) fn finish_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// The socket.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// A fresh mask key.
+    fn mask(&mut self) -> MaskKey {
+        MaskKey::new(self.masks.u32(..).to_le_bytes())
+    }
+
+    /// Reads once more from the socket.
+    fn fill(&mut self) -> io::Result<usize> {
+        let before = self.input.len();
+        self.input.resize(before + READ_BYTES, 0);
+        let read = self.stream.read(&mut self.input[before..]);
+        self.input.truncate(before + read.as_ref().map_or(0, |&bytes| bytes));
+        read
+    }
+}
+
+impl Alive {
+    fn new() -> Self {
+        ALIVE.fetch_add(1, Ordering::SeqCst);
+        Alive
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+const NONCE: [u8; 16] = *b"the sample nonce";
+const READ_BYTES: usize = 256 * 1024;
+
+fn heard(event: Event<'_>) -> Heard {
+    match event {
+        Event::Message(Message::Text(text)) => Heard::Text(text.as_str().to_owned()),
+        Event::Message(Message::Binary(bytes)) => Heard::Binary(bytes.to_vec()),
+        Event::Ping(payload) => Heard::Ping(payload.to_vec()),
+        Event::Pong(payload) => Heard::Pong(payload.to_vec()),
+        Event::Close(Some(close)) => Heard::Close(Some(close.code.value()), close.reason.to_owned()),
+        Event::Close(None) => Heard::Close(None, String::new()),
+    }
+}

@@ -1,0 +1,5 @@
+//! What tests on real sockets share: a client, and a server that keeps accounts.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub(crate) mod client;
+pub(crate) mod server;

@@ -1,0 +1,267 @@
+//! An engine in this process with a handler that keeps accounts, and the audit that every test ends with.
+//!
+//! The handler ([`Probe`]) echoes messages. [`Server::finish`] checks what must hold after any fault: the next client
+//! is served, no connection is left, `on_close` was called once for each connection that was accepted, and once the
+//! engine has ended, no descriptor is left either.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
+use std::time::Duration;
+
+use ringwire_engine::codec::{CloseCode, Message, http::Request};
+use ringwire_engine::{
+    Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Response, SendError,
+    Upgrade, start,
+};
+
+use super::client::{Client, PATIENCE};
+
+/// An engine with a [`Probe`] on each shard.
+pub(crate) struct Server {
+    engine: Engine<Ask>,
+    accounts: Arc<Accounts>,
+    descriptors_before: usize,
+    /// Tests of this process run one at a time, so that its descriptors and memory are one server's.
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What the probes have seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Connections accepted by `on_upgrade`.
+    pub(crate) upgraded: usize,
+    /// Of these, told of `on_open`.
+    pub(crate) opened: usize,
+    /// How those ended that have.
+    pub(crate) reasons: Vec<CloseReason>,
+    /// Calls for connections that were not open.
+    pub(crate) strays: usize,
+    /// Payload bytes that came in as messages.
+    pub(crate) message_bytes: usize,
+    /// Messages whose echo was refused, though the connection was open.
+    pub(crate) refused: usize,
+    /// Calls of `on_drained`.
+    pub(crate) drained: usize,
+}
+
+#[derive(Default)]
+struct Accounts {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+/// What a test may ask of a shard.
+pub(crate) enum Ask {
+    /// How many connections it has.
+    Connections(mpsc::Sender<usize>),
+    /// To close all that are open.
+    CloseAll(CloseCode),
+}
+
+/// Echoes, and keeps accounts.
+struct Probe {
+    accounts: Arc<Accounts>,
+    /// Connections accepted and not ended, and whether they were opened.
+    open: HashMap<ConnectionId, bool>,
+}
+
+/// One shard that is not pinned, and no more memory than a test needs.
+pub(crate) fn options() -> EngineOptions {
+    let mut options = EngineOptions { shards: Some(1), pin: false, ..EngineOptions::default() };
+    options.limits.connections_max = 2000;
+    options.receive_buffers = 64;
+    options
+}
+
+/// Descriptors of this process that are no client's.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("procfs").count() - Client::alive()
+}
+
+/// Resident memory of this process.
+pub(crate) fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs");
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
+    pages * 4096
+}
+
+impl Server {
+    pub(crate) fn start(options: EngineOptions) -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(|failed_before| failed_before.into_inner());
+        let descriptors_before = descriptors();
+        let accounts = Arc::new(Accounts::default());
+        let shared = Arc::clone(&accounts);
+        let make = move |_| Probe { accounts: Arc::clone(&shared), open: HashMap::new() };
+        let engine = start(options, make).expect("the engine starts");
+        Self { engine, accounts, descriptors_before, _turn: turn }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.engine.addresses()[0]
+    }
+
+    /// A connection, before any handshake.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// An open WebSocket.
+    pub(crate) fn open(&self) -> Client {
+        Client::open(self.address(), "/")
+    }
+
+    /// Posts to every shard.
+    pub(crate) fn post_all(&self, ask: impl Fn() -> Ask) {
+        for shard in 0..self.engine.shards() {
+            assert!(self.engine.handle().post(shard, ask()).is_ok(), "the mailbox has room");
+        }
+    }
+
+    /// Starts to drain.
+    pub(crate) fn drain(&self, within: Duration) {
+        self.engine.handle().drain(within);
+    }
+
+    /// Connections of all shards.
+    pub(crate) fn connections(&self) -> usize {
+        let (answer, answers) = mpsc::channel();
+        self.post_all(|| Ask::Connections(answer.clone()));
+        drop(answer);
+        (0..self.engine.shards()).map(|_| answers.recv_timeout(PATIENCE).expect("the shard answers")).sum()
+    }
+
+    /// Waits until what was seen satisfies `enough`, and gives what `read` makes of it.
+    pub(crate) fn wait<R>(&self, enough: impl Fn(&Seen) -> bool, read: impl FnOnce(&Seen) -> R) -> R {
+        let seen = self.accounts.seen.lock().expect("no holder panics");
+        let (seen, waited) =
+            self.accounts.changed.wait_timeout_while(seen, PATIENCE, |seen| !enough(seen)).expect("no holder panics");
+        assert!(!waited.timed_out(), "it did not come to this: {seen:?}");
+        read(&seen)
+    }
+
+    /// What was seen up to now.
+    pub(crate) fn seen<R>(&self, read: impl FnOnce(&Seen) -> R) -> R {
+        read(&self.accounts.seen.lock().expect("no holder panics"))
+    }
+
+    /// Waits until so many connections have ended, and says how.
+    pub(crate) fn ended(&self, count: usize) -> Vec<CloseReason> {
+        self.wait(|seen| seen.reasons.len() >= count, |seen| seen.reasons.clone())
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) fn wait_empty(&self) {
+        // A connection that has ended is soon closed too; each question takes a turn of the shard.
+        for _ in 0..200 {
+            if self.connections() == 0 {
+                return;
+            }
+            pause(Duration::from_millis(50));
+        }
+        panic!("{} connections are left", self.connections());
+    }
+
+    /// The audit, by when no client may be left: the next client is served, nothing is left, and the engine ends well.
+    pub(crate) fn finish(self) {
+        let mut next = self.open();
+        next.echo("and now the next one");
+        next.leave();
+        self.wait_empty();
+        self.engine.handle().drain(Duration::from_secs(5));
+        self.join();
+    }
+
+    /// Waits for the end of an engine that drains, and checks the accounts.
+    pub(crate) fn join(self) {
+        let Self { engine, accounts, descriptors_before, _turn } = self;
+        engine.join().expect("no shard fails");
+        let seen = accounts.seen.lock().expect("no holder panics");
+        assert_eq!(seen.strays, 0, "every call names an open connection, and on_close comes once");
+        assert_eq!(seen.reasons.len(), seen.upgraded, "every accepted connection gets its on_close");
+        assert_eq!(seen.refused, 0, "a peer that is behind is not read from, so each echo finds room");
+        assert_eq!(descriptors(), descriptors_before, "no descriptor is left");
+    }
+}
+
+/// Lets time pass for a peer that does nothing.
+pub(crate) fn pause(duration: Duration) {
+    let (_silent, silence) = mpsc::channel::<()>();
+    assert!(silence.recv_timeout(duration).is_err(), "nobody breaks the silence");
+}
+
+impl Probe {
+    fn note(&self, note: impl FnOnce(&mut Seen)) {
+        note(&mut self.accounts.seen.lock().expect("no holder panics"));
+        self.accounts.changed.notify_all();
+    }
+}
+
+impl Handler for Probe {
+    type Mail = Ask;
+
+    fn on_upgrade(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, request: &Request<'_>) -> Upgrade {
+        if request.path() == "/refused" {
+            return Response::text(403, "not here\n").into();
+        }
+        let stray = self.open.insert(connection, false).is_some();
+        self.note(|seen| {
+            seen.upgraded += 1;
+            seen.strays += usize::from(stray);
+        });
+        Accept::default().into()
+    }
+
+    fn on_open(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId) {
+        let stray = self.open.insert(connection, true) != Some(false);
+        self.note(|seen| {
+            seen.opened += 1;
+            seen.strays += usize::from(stray);
+        });
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_, Ask>, connection: ConnectionId, message: Message<'_>) {
+        let stray = self.open.get(&connection) != Some(&true);
+        let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
+        let sent = cx.send(connection, kind, message.bytes());
+        self.note(|seen| {
+            seen.strays += usize::from(stray);
+            seen.message_bytes += message.bytes().len();
+            seen.refused += usize::from(sent == Err(SendError::Full));
+        });
+    }
+
+    fn on_drained(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId) {
+        let stray = self.open.get(&connection) != Some(&true);
+        self.note(|seen| {
+            seen.drained += 1;
+            seen.strays += usize::from(stray);
+        });
+    }
+
+    fn on_close(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, reason: &CloseReason) {
+        let stray = self.open.remove(&connection).is_none();
+        self.note(|seen| {
+            seen.strays += usize::from(stray);
+            seen.reasons.push(reason.clone());
+        });
+    }
+
+    fn on_http(&mut self, _cx: &mut Context<'_, Ask>, request: &Request<'_>, body: &mut [u8]) -> Response {
+        let body = String::from_utf8_lossy(body);
+        Response::text(200, format!("{} {} {body}", request.method(), request.target()))
+    }
+
+    fn on_mail(&mut self, cx: &mut Context<'_, Ask>, ask: Ask) {
+        match ask {
+            // A test that no longer waits for the answer has failed already.
+            Ask::Connections(answer) => drop(answer.send(cx.connections())),
+            Ask::CloseAll(code) => {
+                for &connection in self.open.keys() {
+                    cx.close(connection, code, "as the test wants");
+                }
+            }
+        }
+    }
+}
