@@ -88,6 +88,21 @@ pub(crate) fn chromium(context: &Context, deadline: Deadline) -> Result<PathBuf,
     on_path("chromium").ok_or_else(|| format!("apt-get installed no chromium: {by_hand}"))
 }
 
+/// The folder that holds cargo-fuzz: any, if it is on the path, or one of its own that it is built into now.
+pub(crate) fn cargo_fuzz(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    const VERSION: &str = "0.13.2";
+    let tools = context.target.join("tools");
+    let bin = tools.join("bin");
+    if on_path("cargo-fuzz").is_some() || bin.join("cargo-fuzz").is_file() {
+        return Ok(bin);
+    }
+    println!("building cargo-fuzz into {}", tools.display());
+    let mut cargo = context.cargo(&["install", "cargo-fuzz", "--version", VERSION, "--locked", "--root"]);
+    process::run_quietly(cargo.arg(&tools), &log(context, "cargo-fuzz")?, deadline)
+        .map_err(|error| format!("cargo-fuzz could not be installed: {error}"))?;
+    Ok(bin)
+}
+
 /// Where the program of this name is, if it is on the path.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

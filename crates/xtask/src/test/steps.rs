@@ -76,11 +76,8 @@ fn doc(context: &Context, deadline: Deadline) -> Outcome {
 
 /// In a target directory of its own: the flag would otherwise rebuild everything twice.
 fn loom(context: &Context, deadline: Deadline) -> Outcome {
-    let test = "loom_mailbox";
-    if !context.root.join(format!("crates/ringwire-engine/tests/{test}.rs")).is_file() {
-        return Outcome::Skipped(format!("ringwire-engine has no test {test}"));
-    }
-    let mut cargo = context.cargo(&["test", "--quiet", "--release", "--package", "ringwire-engine", "--test", test]);
+    let mut cargo = context.cargo(&["test", "--quiet", "--release", "--package", "ringwire-engine"]);
+    cargo.args(["--test", "loom_mailbox"]);
     cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", context.target.join("loom"));
     process::run(&mut cargo, deadline).into()
 }
@@ -134,33 +131,50 @@ fn release(context: &Context, deadline: Deadline) -> Outcome {
     process::run(&mut cargo, deadline).into()
 }
 
+/// Each target for a while, from its seeds. What libFuzzer finds goes to `fuzz/corpus`, which is not kept.
 fn fuzz(context: &Context, deadline: Deadline) -> Outcome {
-    const SECONDS_EACH: &str = "-max_total_time=10";
-    if !context.root.join("fuzz/Cargo.toml").is_file() {
-        return Outcome::Skipped("there is no folder fuzz/".to_owned());
-    }
-    if let Err(reason) = nightly_has(context, "fuzz", deadline) {
-        return Outcome::Skipped(reason);
-    }
-    let listed =
-        log(context, "fuzz").and_then(|log| process::output(nightly(context).args(["fuzz", "list"]), &log, deadline));
-    let targets = match listed {
-        Ok(targets) if targets.trim().is_empty() => return Outcome::Failed("fuzz/ has no target".to_owned()),
+    const SECONDS_EACH: &str = "-max_total_time=20";
+    let tools = match provision::cargo_fuzz(context, deadline) {
+        Ok(tools) => tools,
+        Err(reason) => return Outcome::Skipped(reason),
+    };
+    let fuzz_targets = context.root.join("fuzz/fuzz_targets");
+    let smoke = |target: &str| {
+        let corpus = context.root.join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&corpus).map_err(|error| format!("cannot make {}: {error}", corpus.display()))?;
+        let mut cargo = context.cargo(&["fuzz", "run", target]);
+        cargo.arg(&corpus).arg(format!("fuzz/seeds/{target}")).args(["--", SECONDS_EACH]);
+        // The instrumentation is an unstable flag of the compiler; a stable one takes it when told so.
+        cargo.env("RUSTC_BOOTSTRAP", "1").env("PATH", tools_first(&tools));
+        cargo.env("CARGO_TARGET_DIR", context.target.join("fuzz"));
+        let log = provision::log(context, &format!("fuzz-{target}"))?;
+        process::run_quietly(&mut cargo, &log, deadline)?;
+        print!("{target}:\n{}", process::tail(&log));
+        Ok(())
+    };
+    let targets = match files(&fuzz_targets, ".rs") {
         Ok(targets) => targets,
         Err(reason) => return Outcome::Failed(reason),
     };
-    let smoke =
-        |target: &str| process::run(nightly(context).args(["fuzz", "run", target, "--", SECONDS_EACH]), deadline);
-    targets.lines().try_for_each(smoke).into()
+    targets.iter().filter_map(|file| file.file_stem()?.to_str()).try_for_each(smoke).into()
 }
 
 fn miri(context: &Context, deadline: Deadline) -> Outcome {
-    if let Err(reason) = nightly_has(context, "miri", deadline) {
-        return Outcome::Skipped(reason);
+    let nightly = || {
+        let mut rustup = context.command("rustup");
+        // Set by the toolchain that runs this program; they would hide the other one.
+        rustup.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").args(["run", "nightly", "cargo"]);
+        rustup.env("CARGO_TARGET_DIR", context.target.join("miri"));
+        rustup
+    };
+    let mut version = nightly();
+    version.args(["miri", "--version"]);
+    if !here(version, deadline) {
+        return Outcome::Skipped("no Miri here: rustup toolchain install nightly --component miri".to_owned());
     }
-    let mut cargo = nightly(context);
+    let mut cargo = nightly();
     cargo.args(["miri", "test", "--package", "ringwire-codec", "--lib", "simd"]);
-    process::run(cargo.env("CARGO_TARGET_DIR", context.target.join("miri")), deadline).into()
+    process::run(&mut cargo, deadline).into()
 }
 
 /// Advisories are left out: they are fetched, and what is fetched changes what a commit's test says.
@@ -195,51 +209,31 @@ fn against_server(context: &Context, program: &Path, deadline: Deadline) -> Resu
 fn node_tests(context: &Context, modules: &Path, folder: &str, deadline: Deadline) -> Result<Command, String> {
     let mut node = against_server(context, Path::new("node"), deadline)?;
     node.env("NODE_PATH", modules).args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
-    node.args(test_files(&context.root.join("tests").join(folder))?);
+    node.args(files(&context.root.join("tests").join(folder), ".test.js")?);
     Ok(node)
 }
 
-/// The files of a folder that are named `*.test.js`, in the order of their names. None is an error.
-fn test_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+/// The files of a folder whose names end like this, in the order of their names. None is an error.
+fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, String> {
     let unreadable = |error| format!("cannot read {}: {error}", folder.display());
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| file.to_string_lossy().ends_with(".test.js"))
+        .filter(|file| file.to_string_lossy().ends_with(ending))
         .collect();
     files.sort();
-    if files.is_empty() { Err(format!("no *.test.js in {}", folder.display())) } else { Ok(files) }
+    if files.is_empty() { Err(format!("no *{ending} in {}", folder.display())) } else { Ok(files) }
 }
 
-fn nightly(context: &Context) -> Command {
-    let mut rustup = context.command("rustup");
-    // Set by the toolchain that runs this program; they would hide the other one.
-    rustup.args(["run", "nightly", "cargo"]).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-    rustup
-}
-
-/// Whether the nightly toolchain is here, with this subcommand of cargo; otherwise how to get it.
-fn nightly_has(context: &Context, subcommand: &str, deadline: Deadline) -> Result<(), String> {
-    let mut version = nightly(context);
-    version.arg("--version");
-    if !here(version, deadline) {
-        return Err("no nightly toolchain here: rustup toolchain install nightly".to_owned());
-    }
-    let mut version = nightly(context);
-    version.args([subcommand, "--version"]);
-    let how = match subcommand {
-        "miri" => "rustup component add --toolchain nightly miri",
-        _ => "cargo install cargo-fuzz",
-    };
-    if here(version, deadline) { Ok(()) } else { Err(format!("nightly has no cargo {subcommand} here: {how}")) }
+/// The search path with this folder before all others.
+fn tools_first(folder: &Path) -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap_or(path)
 }
 
 /// Whether a command runs and succeeds.
 fn here(mut command: Command, deadline: Deadline) -> bool {
     let quiet = std::process::Stdio::null;
     process::run(command.stdout(quiet()).stderr(quiet()), deadline.within(minutes(1))).is_ok()
-}
-
-fn log(context: &Context, name: &str) -> Result<PathBuf, String> {
-    provision::log(context, name)
 }
