@@ -47,7 +47,7 @@ pub const fn frame_bytes(payload_bytes: usize, masked: bool) -> usize {
 fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>, rsv1: bool) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_BYTES_MAX, "control frames are short");
     let header = FrameHeader { fin: true, rsv1, opcode, mask, payload_bytes: payload.len() as u64 };
-    out.reserve(FRAME_HEADER_BYTES_MAX + payload.len());
+    out.reserve(2 + FRAME_HEADER_BYTES_MAX + payload.len());
     header.encode().append_to(out);
     let start = out.len();
     out.extend_from_slice(payload);

@@ -183,6 +183,12 @@ mod tests {
     }
 
     #[test]
+    fn separators_within_quotes_separate_nothing() {
+        let list: Vec<_> = ExtensionParams::parse_list("x; a=\"1,y,2\", z").map(|element| element.name).collect();
+        assert_eq!(list, ["z"], "the first is declined as a whole, its value being no token");
+    }
+
+    #[test]
     fn output_stops_at_the_limit() {
         let mut message = b"ab".to_vec();
         let mut out = Output::new(&mut message, 5);

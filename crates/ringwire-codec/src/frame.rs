@@ -117,32 +117,23 @@ impl FrameHeader {
     }
 
     /// The header's bytes, with the length in its shortest form.
+    ///
+    /// They are put together in a word: bytes written one by one would have to reach the cache before a copy of
+    /// them all could be read.
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
-        let mut bytes = [0; FRAME_HEADER_BYTES_MAX];
-        bytes[0] = self.opcode as u8 | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
-        let masked = if self.mask.is_some() { MASKED } else { 0 };
-        let mut len = match self.payload_bytes {
-            0..=125 => {
-                bytes[1] = masked | self.payload_bytes as u8;
-                2
-            }
-            126..=0xFFFF => {
-                bytes[1] = masked | LENGTH_16;
-                bytes[2..4].copy_from_slice(&(self.payload_bytes as u16).to_be_bytes());
-                4
-            }
-            _ => {
-                bytes[1] = masked | LENGTH_64;
-                bytes[2..10].copy_from_slice(&self.payload_bytes.to_be_bytes());
-                10
-            }
+        let first = self.opcode as u8 | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
+        let (length, mut len) = match self.payload_bytes {
+            0..=125 => (u128::from(self.payload_bytes), 2),
+            126..=0xFFFF => (u128::from(LENGTH_16) | u128::from((self.payload_bytes as u16).swap_bytes()) << 8, 4),
+            _ => (u128::from(LENGTH_64) | u128::from(self.payload_bytes.swap_bytes()) << 8, 10),
         };
+        let mut word = u128::from(first) | length << 8;
         if let Some(key) = self.mask {
-            bytes[len..len + 4].copy_from_slice(&key.bytes());
+            word |= u128::from(MASKED) << 8 | u128::from(u32::from_le_bytes(key.bytes())) << (8 * len);
             len += 4;
         }
-        EncodedHeader { bytes, len: len as u8 }
+        EncodedHeader { bytes: word.to_le_bytes(), len }
     }
 }
 
@@ -166,7 +157,8 @@ fn long_length_64(input: &[u8]) -> Result<Option<u64>, Violation> {
 /// The bytes of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedHeader {
-    bytes: [u8; FRAME_HEADER_BYTES_MAX],
+    /// The header, then zeros.
+    bytes: [u8; 16],
     len: u8,
 }
 

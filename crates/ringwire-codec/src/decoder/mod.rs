@@ -89,21 +89,25 @@ impl Decoder {
             && let Some(end) = self.whole_frame_end(&header, header_bytes, input.len())
         {
             let payload = &mut input[header_bytes..end];
-            if let Some(key) = header.mask {
-                unmask(payload, key);
-            }
-            let event = match header.opcode {
-                Opcode::Text => match Text::new(payload) {
-                    Some(text) => Event::Message(Message::Text(text)),
-                    None => {
-                        self.ended = true;
-                        return Err(Violation::TextNotUtf8);
-                    }
-                },
-                Opcode::Binary => Event::Message(Message::Binary(payload)),
-                control => {
-                    self.ended = control == Opcode::Close;
-                    control_event(control, payload)?
+            let event = if header.opcode == Opcode::Text {
+                let text = match header.mask {
+                    Some(key) => Text::unmask(payload, key),
+                    None => Text::new(payload),
+                };
+                let Some(text) = text else {
+                    self.ended = true;
+                    return Err(Violation::TextNotUtf8);
+                };
+                Event::Message(Message::Text(text))
+            } else {
+                if let Some(key) = header.mask {
+                    unmask(payload, key);
+                }
+                if header.opcode == Opcode::Binary {
+                    Event::Message(Message::Binary(payload))
+                } else {
+                    self.ended = header.opcode == Opcode::Close;
+                    control_event(header.opcode, payload)?
                 }
             };
             return Ok(Step { consumed: end, event: Some(event) });

@@ -1,13 +1,14 @@
 //! Text that is UTF-8 by construction, whole or put together from pieces.
 //!
-//! [`Text`] is made in two ways: by validating a slice, and by [`Assembly::finish`], whose bytes only ever grew
+//! [`Text`] is made in two ways: by validating a slice, perhaps while it is unmasked, and by [`Assembly::finish`], whose bytes only ever grew
 //! through [`Utf8Stream`]. Nothing else in the crate can make one, which is what its one line of `unsafe` rests on.
 
 use std::fmt;
 
 use crate::extension::{Extension, Output};
+use crate::mask::unmask_telling_ascii;
 use crate::utf8::{self, Utf8Stream};
-use crate::{Message, Violation};
+use crate::{MaskKey, Message, Violation, simd};
 
 /// The payload of a text message. It is UTF-8.
 pub struct Text<'a> {
@@ -20,6 +21,12 @@ impl<'a> Text<'a> {
     #[inline]
     pub fn new(bytes: &'a mut [u8]) -> Option<Self> {
         utf8::validate(bytes).then_some(Self { bytes })
+    }
+
+    /// `masked` as text, unmasked in place, or `None` if that is not UTF-8.
+    #[inline]
+    pub(crate) fn unmask(masked: &'a mut [u8], key: MaskKey) -> Option<Self> {
+        (unmask_telling_ascii(masked, key) || simd::utf8_is_valid(masked)).then_some(Self { bytes: masked })
     }
 
     /// The text.
