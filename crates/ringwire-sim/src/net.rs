@@ -354,17 +354,19 @@ impl Net {
         self.schedule(at, Occurrence::Reset(connection, to, error));
     }
 
-    /// Has what waits for `to` move on, if it can and does not already.
+    /// Has what waits for `to` set out, if it can and nothing is under way already.
     fn start_delivery(&mut self, connection: usize, to: Side) {
-        let this = &mut self.connections[connection];
-        let latency = this.latency;
-        let pipe = this.incoming(to);
-        if pipe.delivering || !pipe.can_deliver() {
-            return;
+        let latency = self.connections[connection].latency;
+        let after = latency + self.rng.u64(0..=latency / 4);
+        self.deliver_after(connection, to, after);
+    }
+
+    fn deliver_after(&mut self, connection: usize, to: Side, after: u64) {
+        let pipe = self.connections[connection].incoming(to);
+        if !pipe.delivering && pipe.can_deliver() {
+            pipe.delivering = true;
+            self.schedule(self.now + after, Occurrence::Deliver(connection, to));
         }
-        pipe.delivering = true;
-        let at = self.now + latency + self.rng.u64(0..=latency / 4);
-        self.schedule(at, Occurrence::Deliver(connection, to));
     }
 
     /// A connection reaches its address.
@@ -411,7 +413,9 @@ impl Net {
             self.reset(connection, Side::Client, errno::ECONNRESET);
             self.reset(connection, Side::Server, errno::ECONNRESET);
         }
-        self.start_delivery(connection, to);
+        // What follows was sent behind this: it is not a whole latency away.
+        let after = self.rng.u64(0..20_000);
+        self.deliver_after(connection, to, after);
         self.changed(connection, to);
         self.changed(connection, to.other());
     }

@@ -66,7 +66,8 @@ impl Wire<'_> {
         self.peer
     }
 
-    /// Has the peer act after this time, besides whenever something changes. The shortest of several counts.
+    /// Has the peer act after this time, or earlier if something changes, in which case it must ask again. The
+    /// shortest of several counts.
     pub fn wake_after(&mut self, time: Duration) {
         let at = (self.now() + time).as_nanos();
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));

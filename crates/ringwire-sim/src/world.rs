@@ -221,6 +221,11 @@ impl World {
         self.inner.lock().peers.iter().all(|slot| slot.peer.is_done())
     }
 
+    /// The peers that are not done.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.inner.lock().unfinished()
+    }
+
     /// Random numbers of this run.
     pub fn with_rng<T>(&self, with: impl FnOnce(&mut Rng) -> T) -> T {
         with(&mut self.inner.lock().net.rng)

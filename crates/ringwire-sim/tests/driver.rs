@@ -104,9 +104,8 @@ impl Bench {
     }
 
     fn drain(&mut self) {
-        while let Some(completion) = self.driver.complete() {
-            panic!("not expected: {completion:?}");
-        }
+        let left = self.driver.complete();
+        assert!(left.is_none(), "not expected: {left:?}");
     }
 
     /// Enters until something completes; the rest must be drained by the caller.

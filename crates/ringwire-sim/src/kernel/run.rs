@@ -63,11 +63,19 @@ impl Kernel {
     pub(super) fn cancel(&mut self, token: OpToken, net: &mut Net) {
         let Some(slot) = self.table.find(token) else { return };
         let operation = self.table.at(slot);
-        // What is about to complete may complete before the cancel finds it.
-        let too_late = operation.result.is_some() || (operation.due.is_some() && net.rng.bool());
-        if too_late || !operation.submitted {
+        if operation.result.is_some() || !operation.submitted {
             return;
         }
+        // What is about to complete may complete once before the cancel finds it.
+        if operation.due.is_some() && net.rng.bool() {
+            operation.cancelled = true;
+            return;
+        }
+        self.end_cancelled(slot, net);
+    }
+
+    fn end_cancelled(&mut self, slot: u32, net: &mut Net) {
+        let operation = self.table.at(slot);
         let cancelled = || io::Error::from_raw_os_error(errno::ECANCELED);
         let result = match operation.kind {
             Kind::Accept { .. } => Event::Accepted(Err(cancelled())),
@@ -135,11 +143,14 @@ impl Kernel {
             }
             let slot = self.due.swap_remove(ready[net.rng.usize(0..ready.len())]);
             self.table.at(slot).due = None;
-            let Some(completion) = self.run(slot, net) else { continue };
-            if completion.more && self.is_possible(slot, net) {
+            let completion = self.run(slot, net);
+            let goes_on = completion.as_ref().is_none_or(|completion| completion.more);
+            if goes_on && self.table.at(slot).cancelled {
+                self.end_cancelled(slot, net);
+            } else if goes_on && self.is_possible(slot, net) {
                 self.make_due(slot, net);
             }
-            self.completions.push_back(completion);
+            self.completions.extend(completion);
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Operation {
     pub(super) sent: usize,
     /// Whether the kernel has it, or still waits for the `enter` that submits it.
     pub(super) submitted: bool,
+    /// Whether it ends after its next completion.
+    pub(super) cancelled: bool,
     /// When it is to be looked at again, if it is.
     pub(super) due: Option<u64>,
     /// Its last result, where that is known already.
@@ -78,7 +80,8 @@ impl Table {
             self.slots.push((0, None));
             u32::try_from(self.slots.len() - 1).expect("few operations")
         });
-        let operation = Operation { kind, context, data, sent: 0, submitted: false, due: None, result: None };
+        let operation =
+            Operation { kind, context, data, sent: 0, submitted: false, cancelled: false, due: None, result: None };
         self.slots[slot as usize].1 = Some(operation);
         (self.token(slot), slot)
     }

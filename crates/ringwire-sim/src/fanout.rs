@@ -1,0 +1,174 @@
+//! The handler under test that publishes: one log of ready frames, a cursor per connection, pulled by the engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringwire_codec::http::Request;
+use ringwire_codec::{CloseCode, Message, Opcode, encode_frame};
+use ringwire_engine::{Accept, CloseReason, ConnectionId, Context, Handler, Transmit, Upgrade};
+use ringwire_ring::{Instant, Shared};
+
+use crate::client::{COMPLETE, Log, published};
+use crate::echo::{Connections, count_close};
+
+/// Publishes numbered messages at random times to everybody, and closes behind the last one.
+pub(crate) struct Fanout {
+    open: Connections,
+    log: FrameLog,
+    cursors: BTreeMap<usize, Cursor>,
+    published: u64,
+    end: u64,
+    next_at: u64,
+    turn: u64,
+    counts: Log,
+    rng: Rng,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    at: usize,
+    /// The turn of the last pull: what that left unsent is known in the next one.
+    pulled_in: u64,
+}
+
+impl Fanout {
+    /// Publishes the numbers below `end`.
+    pub(crate) fn new(end: u64, counts: Log, rng: Rng) -> Self {
+        let log = FrameLog::new((0..end).map(published));
+        Self {
+            open: Connections::default(),
+            log,
+            cursors: BTreeMap::new(),
+            published: 0,
+            end,
+            next_at: 0,
+            turn: 0,
+            counts,
+            rng,
+        }
+    }
+
+    pub(crate) fn assert_nothing_left(&self) {
+        self.open.assert_nothing_left();
+        assert!(self.cursors.is_empty());
+    }
+
+    fn head(&self) -> usize {
+        self.log.ends[self.published as usize]
+    }
+}
+
+/// Frames, one after the other, and where each ends.
+struct FrameLog {
+    words: Arc<[AtomicU64]>,
+    /// `ends[n]` is where the `n`th frame starts.
+    ends: Vec<usize>,
+}
+
+impl FrameLog {
+    fn new(texts: impl Iterator<Item = String>) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+        for text in texts {
+            encode_frame(&mut bytes, Opcode::Text, text.as_bytes(), None);
+            ends.push(bytes.len());
+        }
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        let words = bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight")));
+        Self { words: words.map(AtomicU64::new).collect(), ends }
+    }
+
+    fn range(&self, start: usize, end: usize) -> Shared {
+        assert!(self.words[start / 8].load(Ordering::Relaxed) != u64::MAX, "written");
+        Shared::new(Arc::clone(&self.words), start as u32, end as u32)
+    }
+
+    /// The first frame boundary at or behind `at`.
+    fn boundary(&self, at: usize) -> usize {
+        self.ends[self.ends.partition_point(|&end| end < at)]
+    }
+}
+
+impl Handler for Fanout {
+    type Mail = ();
+
+    fn on_upgrade(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId, _: &Request<'_>) -> Upgrade {
+        self.open.upgraded(id);
+        if self.next_at == 0 {
+            self.next_at = cx.now().as_nanos();
+            cx.tick_at(cx.now());
+        }
+        Accept::default().into()
+    }
+
+    fn on_open(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId) {
+        self.open.opened(id);
+        self.cursors.insert(id.slot(), Cursor { at: self.head(), pulled_in: self.turn });
+        cx.ready(id);
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_, ()>, id: ConnectionId, _: Message<'_>) {
+        self.open.assert_open(id);
+    }
+
+    fn on_tick(&mut self, cx: &mut Context<'_, ()>) {
+        let now = cx.now().as_nanos();
+        if now >= self.next_at && self.published < self.end {
+            self.published = (self.published + self.rng.u64(1..6)).min(self.end);
+            self.next_at = now + (1 << self.rng.u32(0..24));
+            for id in self.open.ids() {
+                cx.ready(id);
+            }
+        }
+        if self.published < self.end {
+            cx.tick_at(Instant::from_nanos(self.next_at));
+        }
+    }
+
+    fn on_turn_end(&mut self, cx: &mut Context<'_, ()>) {
+        self.turn += 1;
+        if self.published < self.end {
+            return;
+        }
+        let complete = |cursor: &Cursor| cursor.at == self.head() && cursor.pulled_in + 1 < self.turn;
+        for id in self.open.ids().filter(|id| complete(&self.cursors[&id.slot()])) {
+            cx.close(id, CloseCode::new(COMPLETE), "that was the last one");
+        }
+    }
+
+    fn poll_transmit(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId, out: &mut Transmit) {
+        self.open.assert_open(id);
+        let head = self.head();
+        let cursor = self.cursors.get_mut(&id.slot()).expect("open");
+        cursor.pulled_in = self.turn;
+        if self.published == self.end {
+            // The turn in which all that was pulled is known to be out.
+            cx.tick_at(cx.now() + Duration::from_millis(1));
+        }
+        // In one range or in several, of whole frames.
+        while cursor.at < head && out.budget() > 0 {
+            let budget = out.budget().min(if self.rng.bool() { usize::MAX } else { self.rng.usize(1..1000) });
+            let end = self.log.boundary(cursor.at.saturating_add(budget).min(head));
+            out.shared(self.log.range(cursor.at, end));
+            cursor.at = end;
+            self.counts.count("ranges pulled");
+        }
+    }
+
+    fn on_short(&mut self, id: ConnectionId, unsent: usize) -> usize {
+        self.open.assert_open(id);
+        self.counts.count("pulled data came back");
+        let cursor = self.cursors.get_mut(&id.slot()).expect("open");
+        let sent_to = cursor.at - unsent;
+        cursor.at = self.log.boundary(sent_to);
+        cursor.at - sent_to
+    }
+
+    fn on_close(&mut self, _: &mut Context<'_, ()>, id: ConnectionId, reason: &CloseReason) {
+        self.open.closed(id);
+        self.cursors.remove(&id.slot());
+        count_close(&self.counts, reason);
+    }
+}

@@ -1,0 +1,195 @@
+//! Whole runs: a shard of the engine, a handler, clients, and what must hold afterwards.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringwire_codec::DecoderLimits;
+use ringwire_engine::{EngineOptions, Handler, Limits, Mailbox, Mailboxes, Post, Shard, ShardInfo, Status, Timeouts};
+use ringwire_ring::{Driver, Waker};
+
+use crate::client::{HttpClient, Log, Script, Subscription, WebSocketClient};
+use crate::driver::SimDriver;
+use crate::echo::Echo;
+use crate::fanout::Fanout;
+use crate::faults::Faults;
+use crate::kernel::KernelOptions;
+use crate::peer::{Peer, Wire};
+use crate::world::World;
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Hash of everything that happened: the same for the same seed.
+    pub trace: u64,
+    /// How many events that were.
+    pub events: u64,
+    /// How often what happened, by what clients and handlers call it.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// Which handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Messages come back to their senders; HTTP requests are answered; wrong clients are told so.
+    Echo,
+    /// A log is pulled by all connections.
+    Fanout,
+}
+
+/// Runs a scenario. With `print`, every event becomes a line on stderr.
+///
+/// # Panics
+/// If a promise of the engine is broken.
+pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
+    let mut rng = Rng::with_seed(seed);
+    let faults = Faults::seeded(&mut rng);
+    let world = World::new(rng.u64(..), faults, print);
+    let log = Log::default();
+    let mut options = options(&mut rng);
+    let end = rng.u64(1..60);
+    if scenario == Scenario::Fanout {
+        // Publishing must not be cut short for its effects to be checked.
+        options.limits.memory_bytes_max = usize::MAX;
+    }
+    let too_big = options.limits.message.message_bytes_max + 1;
+    let stage = Stage::new(world, log.clone(), options, &mut rng);
+    let handler_rng = rng.fork();
+    match scenario {
+        Scenario::Echo => {
+            let handler = Echo::new(log.clone(), handler_rng);
+            let client = |address, rng: &mut Rng| -> Box<dyn Peer + Send> {
+                if rng.u32(0..4) == 0 {
+                    return Box::new(HttpClient::new(address, log.clone(), rng));
+                }
+                let script = Script::seeded(rng);
+                Box::new(WebSocketClient::new(address, "/echo", script, too_big, log.clone(), rng))
+            };
+            stage.play(handler, client, Echo::assert_nothing_left, &mut rng)
+        }
+        Scenario::Fanout => {
+            let handler = Fanout::new(end, log.clone(), handler_rng);
+            let client = |address, rng: &mut Rng| -> Box<dyn Peer + Send> {
+                let script = Script::subscriber(rng);
+                let client = WebSocketClient::new(address, "/", script, too_big, log.clone(), rng);
+                Box::new(client.subscribed(Subscription { next: None, end }))
+            };
+            stage.play(handler, client, Fanout::assert_nothing_left, &mut rng)
+        }
+    }
+}
+
+/// Small limits, so that they are reached; long deadlines, so that only those are cut who never answer.
+fn options(rng: &mut Rng) -> EngineOptions {
+    let message_bytes_max = 8192;
+    EngineOptions {
+        backlog: rng.u32(1..10),
+        limits: Limits {
+            connections_max: rng.u32(1..12),
+            message: DecoderLimits { frame_bytes_max: message_bytes_max as u64, message_bytes_max },
+            head_bytes_max: 2048,
+            body_bytes_max: 4096,
+            backlog_high_bytes: 1 << rng.u32(7..16),
+            backlog_bytes_max: 1 << rng.u32(8..16),
+            pull_bytes_max: 1 << rng.u32(5..16),
+            memory_bytes_max: if rng.u32(0..8) == 0 { rng.usize(2000..40_000) } else { usize::MAX },
+        },
+        timeouts: Timeouts {
+            handshake: Duration::from_secs(100),
+            keep_alive: Duration::from_secs(100),
+            close: Duration::from_secs(100),
+        },
+        ..EngineOptions::default()
+    }
+}
+
+/// Everything but the handler and its clients.
+struct Stage {
+    world: World,
+    log: Log,
+    options: Arc<EngineOptions>,
+    kernel: KernelOptions,
+}
+
+impl Stage {
+    fn new(world: World, log: Log, options: EngineOptions, rng: &mut Rng) -> Self {
+        let sockets_max =
+            if rng.u32(0..4) == 0 { rng.u32(1..6) } else { options.limits.connections_max + Limits::REFUSALS };
+        let kernel = KernelOptions {
+            sockets_max,
+            // Two for each socket, as the Linux driver has them at least, and an accept.
+            operations_max: sockets_max as usize * 2 + 1,
+            receive_buffers: 1 << rng.u32(0..4),
+            receive_buffer_bytes: 1 << rng.u32(4..13),
+        };
+        Self { world, log, options: Arc::new(options), kernel }
+    }
+
+    fn play<H: Handler<Mail = ()>>(
+        self,
+        handler: H,
+        client: impl Fn(SocketAddr, &mut Rng) -> Box<dyn Peer + Send>,
+        check: impl Fn(&H),
+        rng: &mut Rng,
+    ) -> Outcome {
+        let Self { world, log, options, kernel } = self;
+        let mailboxes: Mailboxes<()> = [Mailbox::new(16)].into_iter().collect();
+        let driver = world.driver(&kernel);
+        let waker = driver.waker();
+        mailboxes[0].set_wake(move || waker.wake());
+        let info = ShardInfo { shard: 0, shards: 1 };
+        let wakers: Arc<[OnceLock<_>]> = [OnceLock::new()].into();
+        let mut shard = Shard::new(driver, handler, info, options, Arc::clone(&mailboxes), wakers);
+        let address = shard.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("listen");
+        for _ in 0..rng.usize(1..10) {
+            world.add_peer(client(address, rng), Duration::from_nanos(1 << rng.u32(0..26)));
+        }
+        let drainer =
+            Drainer { mailboxes, within: Duration::from_secs(rng.u64(1..200)), log: log.clone(), done: false };
+        let early = rng.u32(0..4) == 0;
+        let after = if early { Duration::from_nanos(1 << rng.u32(10..28)) } else { Duration::from_secs(1000) };
+        world.add_peer(Box::new(drainer), after);
+        turn_until_drained(&mut shard);
+        // Clients that read slowly, or not at all, are told by the network.
+        world.pass(Duration::from_secs(1000));
+        assert!(world.is_finished(), "a shard that has drained leaves no client waiting: {:?}", world.unfinished());
+        assert_eq!((shard.connections(), shard.memory_bytes()), (0, 0), "connections or memory left");
+        world.assert_nothing_left(0);
+        check(shard.handler());
+        let (trace, events) = world.trace();
+        Outcome { trace, events, counts: log.counts() }
+    }
+}
+
+fn turn_until_drained<H: Handler<Mail = ()>>(shard: &mut Shard<SimDriver, H>) {
+    while shard.turn().expect("the simulated enter does not fail") == Status::Running {
+        assert_eq!(shard.driver().leased(), 0, "leases end with the turn");
+    }
+}
+
+/// Asks the shard to drain, as SIGTERM does.
+struct Drainer {
+    mailboxes: Mailboxes<()>,
+    within: Duration,
+    log: Log,
+    done: bool,
+}
+
+impl Peer for Drainer {
+    fn act(&mut self, wire: &mut Wire<'_>) {
+        wire.note("drain within # ns", &[self.within.as_nanos() as u64]);
+        self.log.excuse();
+        self.mailboxes[0].force(Post::Drain(self.within));
+        self.done = true;
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn describe(&self) -> String {
+        "the drain".to_owned()
+    }
+}

@@ -1,0 +1,107 @@
+//! The engine on the simulated driver, over a thousand seeds.
+//!
+//! A failing seed is run alone, with a trace of everything that happened, by
+//! `RINGWIRE_SIM_SEED=<seed> cargo test -p ringwire-sim --test seeds`.
+
+use std::collections::BTreeMap;
+
+use ringwire_sim::{Scenario, run};
+
+const SEEDS: u64 = 1000;
+
+/// The seed to run alone, if one is asked for.
+fn asked() -> Option<u64> {
+    let seed = std::env::var("RINGWIRE_SIM_SEED").ok()?;
+    Some(seed.parse().expect("RINGWIRE_SIM_SEED is a number"))
+}
+
+/// Runs all seeds and returns how often what happened.
+fn run_all(scenario: Scenario) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    if let Some(seed) = asked() {
+        println!("{:#?}", run(scenario, seed, true));
+        return counts;
+    }
+    for seed in 0..SEEDS {
+        let failed = FailedSeed(seed);
+        for (what, count) in run(scenario, seed, false).counts {
+            *counts.entry(what).or_default() += count;
+        }
+        std::mem::forget(failed);
+    }
+    counts
+}
+
+/// Says how to repeat the seed, if it is dropped by a panic.
+struct FailedSeed(u64);
+
+impl Drop for FailedSeed {
+    fn drop(&mut self) {
+        eprintln!("to repeat: RINGWIRE_SIM_SEED={} cargo test -p ringwire-sim --test seeds", self.0);
+    }
+}
+
+/// Checks that the runs came across what they are there for.
+fn assert_covered(counts: &BTreeMap<&'static str, u64>, what: &[&str]) {
+    if asked().is_some() {
+        return;
+    }
+    for what in what {
+        let count = counts.get(what).copied().unwrap_or(0);
+        assert!(count >= 5, "{what}: {count} times in {SEEDS} seeds: {counts:#?}");
+    }
+}
+
+#[test]
+fn an_echo_keeps_its_promises() {
+    let counts = run_all(Scenario::Echo);
+    assert_covered(
+        &counts,
+        &[
+            "opened",
+            "closed",
+            "violated",
+            "half-closed",
+            "stalled",
+            "client reset",
+            "never answered the close",
+            "closed because it read too little",
+            "refused with 503",
+            "refused by the listener",
+            "lost by a failing accept",
+            "reset by the network",
+            "ended by a drain or by shedding",
+            "answered",
+            "garbage refused",
+            "endless head refused",
+            "half a request timed out",
+            "silence timed out",
+            "on_close: clean",
+            "on_close: violation",
+            "on_close: end of stream",
+            "on_close: broken",
+            "on_close: timed out",
+            "on_close: shed",
+            "on_drained",
+            "messages",
+            "pongs for the handler's pings",
+        ],
+    );
+}
+
+#[test]
+fn a_fanout_delivers_each_number_once_and_in_order() {
+    let counts = run_all(Scenario::Fanout);
+    let covered =
+        ["got all", "closed", "stalled", "ranges pulled", "pulled data came back", "on_close: clean", "client reset"];
+    assert_covered(&counts, &covered);
+}
+
+#[test]
+fn a_seed_repeats_exactly() {
+    for scenario in [Scenario::Echo, Scenario::Fanout] {
+        for seed in asked().map_or(0..10, |seed| seed..seed + 1) {
+            assert_eq!(run(scenario, seed, false), run(scenario, seed, false), "{scenario:?} {seed}");
+        }
+    }
+}
