@@ -162,6 +162,20 @@ fn what_the_log_has_let_go_is_owed_whole() {
 }
 
 #[test]
+fn a_pull_of_which_nothing_was_sent_is_taken_back_although_the_log_has_let_it_go() {
+    let options = TopicOptions { retention: Retention { bytes: 4_000, ..KEEP_ALL }, ..TopicOptions::default() };
+    let (topic, mut shard) = (Hub::new(1).open("t", &options).unwrap(), shard());
+    shard.subscribe(who(0), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+    (0..3).for_each(|_| _ = publish(&topic, &[b'x'; 100]));
+    note(&mut shard, &topic);
+    pull(&mut shard, who(0), 1_000);
+    (0..100).for_each(|_| _ = publish(&topic, &[b'y'; 100]));
+    assert_eq!(shard.rewind(who(0), 300), 0);
+    note(&mut shard, &topic);
+    assert_eq!(pull(&mut shard, who(0), 1_000).1.gap, 103);
+}
+
+#[test]
 fn a_cursor_beyond_the_backlog_limit_jumps_and_the_gap_is_counted() {
     let (topic, mut shard) = (with_backlog(300), shard());
     shard.subscribe(who(0), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
