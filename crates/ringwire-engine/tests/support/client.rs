@@ -220,6 +220,12 @@ impl Client {
         assert_eq!(self.hear(), Heard::End(None));
     }
 
+    /// Closes well, whatever else the server says meanwhile.
+    pub(crate) fn leave_unheard(mut self) {
+        self.send_close(CloseCode::NORMAL);
+        while !matches!(self.hear(), Heard::End(_)) {}
+    }
+
     /// Closes with a reset.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
