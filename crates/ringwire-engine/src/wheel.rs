@@ -8,7 +8,8 @@ use std::time::Duration;
 use ringwire_ring::Instant;
 
 /// Resolution. A deadline passes at most this much late.
-const TICK: Duration = Duration::from_millis(8);
+const TICK: Duration = Duration::from_millis(16);
+/// A turn of the wheel takes 16 s, more than a handshake may.
 const BUCKETS: usize = 1024;
 
 /// A connection to look at: slot and generation.
@@ -19,7 +20,8 @@ pub(crate) struct Wheel {
     buckets: Vec<Vec<(u64, Entry)>>,
     /// The next tick to look at.
     next: u64,
-    entries: usize,
+    /// No entry is due before this tick; nor is there any, if there is no such tick.
+    soonest: Option<u64>,
 }
 
 fn tick_after(at: Instant) -> u64 {
@@ -28,53 +30,60 @@ fn tick_after(at: Instant) -> u64 {
 
 impl Wheel {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { buckets: vec![Vec::new(); BUCKETS], next: tick_after(now), entries: 0 }
+        Self { buckets: vec![Vec::new(); BUCKETS], next: tick_after(now), soonest: None }
     }
 
     /// Looks at `entry` once `at` has come.
     pub(crate) fn insert(&mut self, at: Instant, entry: Entry) {
         let tick = tick_after(at).max(self.next);
         self.buckets[tick as usize % BUCKETS].push((tick, entry));
-        self.entries += 1;
+        self.soonest = Some(self.soonest.map_or(tick, |soonest| soonest.min(tick)));
     }
 
     /// When to look next, if there is anything to look at. May be early by a turn of the wheel, never late.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        if self.entries == 0 {
-            return None;
-        }
-        let ahead = (self.next..self.next + BUCKETS as u64).find(|&tick| {
-            let bucket = &self.buckets[tick as usize % BUCKETS];
-            bucket.iter().any(|&(due, _)| due <= tick)
-        });
-        let tick = ahead.unwrap_or(self.next + BUCKETS as u64);
-        Some(Instant::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
+        self.soonest.map(|tick| Instant::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
     }
 
     /// Moves what is due at `now` to `due`.
     pub(crate) fn expire(&mut self, now: Instant, due: &mut Vec<Entry>) {
         let last = now.as_nanos() / TICK.as_nanos() as u64;
-        if self.entries == 0 {
-            self.next = self.next.max(last + 1);
+        let first = std::mem::replace(&mut self.next, self.next.max(last + 1));
+        if self.soonest.is_none_or(|soonest| soonest > last) {
             return;
         }
         // A wheel that slept for longer than a turn looks at each bucket once.
-        let first = self.next.max((last + 1).saturating_sub(BUCKETS as u64));
-        for tick in first..=last {
+        for tick in first.max((last + 1).saturating_sub(BUCKETS as u64))..=last {
             let bucket = &mut self.buckets[tick as usize % BUCKETS];
-            let before = bucket.len();
             bucket.retain(|&(at, entry)| {
                 if at <= last {
                     due.push(entry);
                 }
                 at > last
             });
-            self.entries -= before - bucket.len();
             if bucket.is_empty() {
                 *bucket = Vec::new();
             }
         }
-        self.next = self.next.max(last + 1);
+        self.soonest = self.find_soonest();
+    }
+
+    /// The first tick of the coming turn of the wheel with an entry that is due; the turn's end if there are only
+    /// entries beyond it.
+    fn find_soonest(&self) -> Option<u64> {
+        let turn = self.next..self.next + BUCKETS as u64;
+        let end = turn.end;
+        let mut found = None;
+        for tick in turn {
+            let bucket = &self.buckets[tick as usize % BUCKETS];
+            if bucket.iter().any(|&(due, _)| due <= tick) {
+                return Some(tick);
+            }
+            if !bucket.is_empty() {
+                found = Some(end);
+            }
+        }
+        found
     }
 }
 

@@ -16,9 +16,10 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{CancelBuilder, Fd, Fixed, Timespec};
+use io_uring::types::{Fd, Fixed, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 use super::buffers::{BufferRing, GROUP};
@@ -273,18 +274,23 @@ impl Ring {
 
     /// Cancels everything and waits, for a bounded time, until nothing is in flight.
     fn end(&mut self) -> io::Result<()> {
-        const ROUNDS: u32 = 100;
-        for _ in 0..ROUNDS {
-            while self.complete().is_some() {}
-            if self.seen.table.len() == 0 {
-                return Ok(());
-            }
-            let cancel = opcode::AsyncCancel2::new(CancelBuilder::any()).build().flags(Flags::SKIP_SUCCESS);
+        const TIMEOUT: Duration = Duration::from_secs(1);
+        while self.complete().is_some() {}
+        // One by one: the kernel finds an operation by its name at once, but for "any" it walks over all those it has
+        // cancelled already, again and again.
+        for token in self.seen.table.tokens() {
+            let cancel = opcode::AsyncCancel::new(token.0).build().flags(Flags::SKIP_SUCCESS);
             self.push(&cancel.user_data(untracked(Kind::Quiet)));
-            let soon = self.clock.now() + std::time::Duration::from_millis(10);
-            self.enter(Wait::Until(soon))?;
         }
-        Err(io::Error::from(io::ErrorKind::TimedOut))
+        let deadline = self.clock.now() + TIMEOUT;
+        while self.seen.table.len() > 0 {
+            if self.clock.now() >= deadline {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            self.enter(Wait::Until(deadline))?;
+            while self.complete().is_some() {}
+        }
+        Ok(())
     }
 }
 
@@ -384,7 +390,7 @@ impl Driver for Ring {
             Wait::No => (0, None),
             Wait::Forever => (1, None),
             Wait::Until(deadline) => match deadline.since(self.clock.now()) {
-                std::time::Duration::ZERO => (0, None),
+                Duration::ZERO => (0, None),
                 timeout => (1, Some(Timespec::from(timeout))),
             },
         };

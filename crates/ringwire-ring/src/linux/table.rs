@@ -63,7 +63,8 @@ impl UserData {
 struct Slot {
     generation: u32,
     context: u32,
-    live: bool,
+    /// What the operation is; none if the slot is free.
+    kind: Option<Kind>,
     data: Option<Data>,
 }
 
@@ -85,18 +86,22 @@ impl Table {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.slots.push(Slot { generation: 0, context: 0, live: false, data: None });
+                self.slots.push(Slot { generation: 0, context: 0, kind: None, data: None });
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 operations in flight")
             }
         };
         let entry = &mut self.slots[slot as usize];
-        debug_assert!(!entry.live, "a free slot is not live");
-        entry.live = true;
+        debug_assert!(entry.kind.is_none(), "a free slot is free");
+        entry.kind = Some(kind);
         entry.context = context;
         entry.data = data;
-        let generation = entry.generation;
-        let user_data = (kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot);
-        (OpToken(user_data), slot)
+        (name(kind, entry.generation, slot), slot)
+    }
+
+    /// The operations in flight.
+    pub(super) fn tokens(&self) -> Vec<OpToken> {
+        let slots = self.slots.iter().zip(0..);
+        slots.filter_map(|(entry, slot)| Some(name(entry.kind?, entry.generation, slot))).collect()
     }
 
     /// The data of the operation in `slot`.
@@ -107,14 +112,13 @@ impl Table {
     /// Context of the operation that `name` names, if it is still in flight.
     pub(super) fn context(&self, name: UserData) -> Option<u32> {
         let entry = self.slots.get(name.slot as usize)?;
-        (entry.live && entry.generation == name.generation).then_some(entry.context)
+        (entry.kind.is_some() && entry.generation == name.generation).then_some(entry.context)
     }
 
     /// Ends the operation in `slot` and gives back its data.
     pub(super) fn remove(&mut self, slot: u32) -> Option<Data> {
         let entry = &mut self.slots[slot as usize];
-        assert!(entry.live, "an operation ends once");
-        entry.live = false;
+        assert!(entry.kind.take().is_some(), "an operation ends once");
         entry.generation = (entry.generation + 1) & GENERATION_MASK;
         self.free.push(slot);
         entry.data.take()
@@ -124,10 +128,14 @@ impl Table {
     pub(super) fn end(&mut self, token: OpToken) {
         let slot = (token.0 & u64::from(u32::MAX)) as u32;
         let entry = &self.slots[slot as usize];
-        if entry.live && entry.generation == (token.0 >> 32) as u32 & GENERATION_MASK {
+        if entry.kind.is_some() && entry.generation == (token.0 >> 32) as u32 & GENERATION_MASK {
             self.remove(slot);
         }
     }
+}
+
+fn name(kind: Kind, generation: u32, slot: u32) -> OpToken {
+    OpToken((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
 }
 
 #[cfg(test)]
@@ -147,7 +155,7 @@ mod tests {
         assert_ne!(old, new);
         assert_eq!(table.context(name), None);
         table.end(old);
-        assert_eq!(table.len(), 1);
+        assert_eq!(table.tokens(), [new]);
         table.end(new);
         assert_eq!(table.len(), 0);
     }
