@@ -48,7 +48,8 @@ impl Wheel {
     /// Moves what is due at `now` to `due`.
     pub(crate) fn expire(&mut self, now: Instant, due: &mut Vec<Entry>) {
         let last = now.as_nanos() / TICK.as_nanos() as u64;
-        let first = std::mem::replace(&mut self.next, self.next.max(last + 1));
+        let first = self.next;
+        self.next = first.max(last + 1);
         if self.soonest.is_none_or(|soonest| soonest > last) {
             return;
         }
