@@ -235,7 +235,7 @@ impl World {
         client.received.extend(owed.iter().chain(&bytes).take(taken));
         let unsent = bytes.len().min(owed.len() + bytes.len() - taken);
         let begun = bytes.len() - unsent;
-        let owes = self.shards[shard].rewind(who, unsent);
+        let owes = if unsent == 0 { 0 } else { self.shards[shard].rewind(who, unsent) };
         client.ready |= owes < unsent;
         // Where the entry ends in which `begun` lies.
         let (mut boundary, mut boundaries) = (0, vec![0]);

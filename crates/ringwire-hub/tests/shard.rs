@@ -129,6 +129,19 @@ fn a_rewind_owes_the_rest_of_the_entry_that_has_begun() {
 }
 
 #[test]
+fn a_pull_is_rewound_once() {
+    let (topic, mut shard) = (with_backlog(u64::MAX), shard());
+    shard.subscribe(who(0), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+    ["AAA", "BBB"].iter().for_each(|entry| _ = publish(&topic, entry.as_bytes()));
+    note(&mut shard, &topic);
+    pull(&mut shard, who(0), 3);
+    pull(&mut shard, who(0), 3);
+    assert_eq!(shard.rewind(who(0), 0), 0);
+    assert_eq!(shard.rewind(who(0), 3), 3);
+    assert_eq!(shard.account(who(0)).delivered, 2);
+}
+
+#[test]
 fn a_rewind_reaches_over_subscriptions_and_pulls_of_others() {
     let (hub, mut shard) = (Hub::new(3), shard());
     for name in ["a", "b", "c"] {
