@@ -142,6 +142,18 @@ fn a_pull_is_rewound_once() {
 }
 
 #[test]
+fn a_rewind_takes_back_the_last_pull_and_no_more() {
+    let (topic, mut shard) = (with_backlog(u64::MAX), shard());
+    shard.subscribe(who(0), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+    ["AAA", "BBB"].iter().for_each(|entry| _ = publish(&topic, entry.as_bytes()));
+    note(&mut shard, &topic);
+    pull(&mut shard, who(0), 3);
+    pull(&mut shard, who(0), 3);
+    assert_eq!(shard.rewind(who(0), 6), 3);
+    assert_eq!(pull(&mut shard, who(0), 100).0, "BBB");
+}
+
+#[test]
 fn a_rewind_reaches_over_subscriptions_and_pulls_of_others() {
     let (hub, mut shard) = (Hub::new(3), shard());
     for name in ["a", "b", "c"] {
