@@ -30,10 +30,10 @@ fn recorded(path: &Path, topic: &str) -> Vec<String> {
 #[test]
 fn a_recorded_feed_comes_byte_for_byte_to_all() {
     let path = fixture("btcusdt-2021-01-08.jsonl");
-    let flags = ["--speed", "20", "--feed-start-subscribers", "41"];
+    let flags = ["--speed", "20", "--feed-start-subscribers", "200"];
     let server = Server::start_with(path.to_str().expect("a path in UTF-8"), &flags);
     assert!(server.get("/health").body.contains("\"state\":\"waiting\""));
-    let mut subscribers: Vec<Socket> = (0..40).map(|_| server.socket("/ws/trades.BTCUSDT")).collect();
+    let mut subscribers: Vec<Socket> = (0..199).map(|_| server.socket("/ws/trades.BTCUSDT")).collect();
     let mut combined = server.socket("/stream?streams=trades.BTCUSDT");
     let trades = recorded(&path, "trades.BTCUSDT");
     assert_eq!(trades.len(), 2001);
@@ -69,7 +69,7 @@ fn a_feed_keeps_its_pace() {
     let clock = Clock::start();
     assert_eq!([subscriber.text(), subscriber.text(), subscriber.text()], ["100", "200", "300"]);
     let took_ms = clock.now().since(Instant::default()).as_millis();
-    assert!((550..2000).contains(&took_ms), "300 ms at half the pace took {took_ms} ms");
+    assert!((550..5000).contains(&took_ms), "300 ms at half the pace took {took_ms} ms");
 }
 
 #[test]

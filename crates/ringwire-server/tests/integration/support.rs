@@ -55,7 +55,14 @@ impl Process {
 
     /// Lines up to the process's end.
     pub(crate) fn rest(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.line()).collect()
+        let clock = ringwire_ring::Clock::start();
+        let mut lines = Vec::new();
+        while let Some(line) = self.line() {
+            lines.push(line);
+            let waited = clock.now().since(ringwire_ring::Instant::default());
+            assert!(waited < PATIENCE, "the process does not end: {lines:?}");
+        }
+        lines
     }
 
     /// Sends a signal, as `TERM`.
