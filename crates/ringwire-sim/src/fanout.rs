@@ -1,4 +1,6 @@
 //! The handler under test that publishes: one log of ready frames, a cursor per connection, pulled by the engine.
+//!
+//! With several shards, the first one publishes and tells the others by mail.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +23,26 @@ pub(crate) struct Fanout {
     cursors: BTreeMap<usize, Cursor>,
     published: u64,
     end: u64,
-    next_at: u64,
+    /// When the next number is published; the first shard only, and only once somebody is there.
+    next_at: Option<Instant>,
+    /// What the other shards have been told.
+    told: Vec<u64>,
     turn: u64,
     counts: Log,
     rng: Rng,
 }
+
+/// What shards tell each other.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// Somebody has subscribed.
+    Start,
+    /// So many numbers are published.
+    Published(u64),
+}
+
+/// After which a full mailbox is tried again.
+const RETRY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Cursor {
@@ -35,8 +52,8 @@ struct Cursor {
 }
 
 impl Fanout {
-    /// Publishes the numbers below `end`.
-    pub(crate) fn new(end: u64, counts: Log, rng: Rng) -> Self {
+    /// Publishes the numbers below `end` on so many shards.
+    pub(crate) fn new(end: u64, shards: usize, counts: Log, rng: Rng) -> Self {
         let log = FrameLog::new((0..end).map(published));
         Self {
             open: Connections::default(),
@@ -44,7 +61,8 @@ impl Fanout {
             cursors: BTreeMap::new(),
             published: 0,
             end,
-            next_at: 0,
+            next_at: None,
+            told: vec![0; shards],
             turn: 0,
             counts,
             rng,
@@ -54,6 +72,38 @@ impl Fanout {
     pub(crate) fn assert_nothing_left(&self) {
         self.open.assert_nothing_left();
         assert!(self.cursors.is_empty());
+    }
+
+    /// Starts to publish, now that somebody is there.
+    fn start(&mut self, cx: &mut Context<'_, Note>) {
+        if self.next_at.is_none() {
+            self.next_at = Some(cx.now());
+            cx.tick_at(cx.now());
+        }
+    }
+
+    /// Everybody on this shard has something to be pulled.
+    fn ready_all(&self, cx: &mut Context<'_, Note>) {
+        for id in self.open.ids() {
+            cx.ready(id);
+        }
+    }
+
+    /// Tells the other shards. Those whose mailbox is full are told later.
+    fn tell(&mut self, cx: &mut Context<'_, Note>) {
+        let published = self.published;
+        for shard in 0..cx.shards() {
+            if shard == cx.shard() || self.told[shard] == published {
+                continue;
+            }
+            if cx.post(shard, Note::Published(published)).is_ok() {
+                self.told[shard] = published;
+                self.counts.count("notes posted");
+            } else {
+                self.counts.count("mailbox full");
+                cx.tick_at(cx.now() + RETRY);
+            }
+        }
     }
 
     fn head(&self) -> usize {
@@ -92,42 +142,53 @@ impl FrameLog {
 }
 
 impl Handler for Fanout {
-    type Mail = ();
+    type Mail = Note;
 
-    fn on_upgrade(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId, _: &Request<'_>) -> Upgrade {
+    fn on_upgrade(&mut self, cx: &mut Context<'_, Note>, id: ConnectionId, _: &Request<'_>) -> Upgrade {
         self.open.upgraded(id);
-        if self.next_at == 0 {
-            self.next_at = cx.now().as_nanos();
-            cx.tick_at(cx.now());
+        if cx.shard() == 0 {
+            self.start(cx);
+        } else if cx.post(0, Note::Start).is_err() {
+            self.counts.count("mailbox full");
         }
         Accept::default().into()
     }
 
-    fn on_open(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId) {
+    fn on_open(&mut self, cx: &mut Context<'_, Note>, id: ConnectionId) {
         self.open.opened(id);
         self.cursors.insert(id.slot(), Cursor { at: self.head(), pulled_in: self.turn });
         cx.ready(id);
     }
 
-    fn on_message(&mut self, _: &mut Context<'_, ()>, id: ConnectionId, _: Message<'_>) {
+    fn on_message(&mut self, _: &mut Context<'_, Note>, id: ConnectionId, _: Message<'_>) {
         self.open.assert_open(id);
     }
 
-    fn on_tick(&mut self, cx: &mut Context<'_, ()>) {
-        let now = cx.now().as_nanos();
-        if now >= self.next_at && self.published < self.end {
-            self.published = (self.published + self.rng.u64(1..6)).min(self.end);
-            self.next_at = now + (1 << self.rng.u32(0..24));
-            for id in self.open.ids() {
-                cx.ready(id);
+    fn on_mail(&mut self, cx: &mut Context<'_, Note>, note: Note) {
+        match note {
+            Note::Start => self.start(cx),
+            Note::Published(published) => {
+                assert!(published > self.published, "notes of one shard come in order");
+                self.published = published;
+                self.ready_all(cx);
             }
-        }
-        if self.published < self.end {
-            cx.tick_at(Instant::from_nanos(self.next_at));
         }
     }
 
-    fn on_turn_end(&mut self, cx: &mut Context<'_, ()>) {
+    fn on_tick(&mut self, cx: &mut Context<'_, Note>) {
+        let Some(next_at) = self.next_at else { return };
+        if cx.now() >= next_at && self.published < self.end {
+            self.published = (self.published + self.rng.u64(1..6)).min(self.end);
+            self.next_at = Some(cx.now() + Duration::from_nanos(1 << self.rng.u32(0..24)));
+            self.ready_all(cx);
+        }
+        if self.published < self.end {
+            cx.tick_at(self.next_at.expect("set above"));
+        }
+        self.tell(cx);
+    }
+
+    fn on_turn_end(&mut self, cx: &mut Context<'_, Note>) {
         self.turn += 1;
         if self.published < self.end {
             return;
@@ -138,7 +199,7 @@ impl Handler for Fanout {
         }
     }
 
-    fn poll_transmit(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId, out: &mut Transmit) {
+    fn poll_transmit(&mut self, cx: &mut Context<'_, Note>, id: ConnectionId, out: &mut Transmit) {
         self.open.assert_open(id);
         let head = self.head();
         let cursor = self.cursors.get_mut(&id.slot()).expect("open");
@@ -166,7 +227,7 @@ impl Handler for Fanout {
         cursor.at - sent_to
     }
 
-    fn on_close(&mut self, _: &mut Context<'_, ()>, id: ConnectionId, reason: &CloseReason) {
+    fn on_close(&mut self, _: &mut Context<'_, Note>, id: ConnectionId, reason: &CloseReason) {
         self.open.closed(id);
         self.cursors.remove(&id.slot());
         count_close(&self.counts, reason);

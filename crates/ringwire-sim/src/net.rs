@@ -287,6 +287,11 @@ impl Net {
         }
     }
 
+    /// Bytes that a read would find.
+    pub(crate) fn arrived(&mut self, connection: usize, side: Side) -> usize {
+        self.connections[connection].incoming(side).arrived()
+    }
+
     /// Whether a read would find anything.
     pub(crate) fn is_readable(&mut self, connection: usize, side: Side) -> bool {
         let this = &mut self.connections[connection];

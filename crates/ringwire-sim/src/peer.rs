@@ -96,6 +96,7 @@ impl Wire<'_> {
     pub fn read(&mut self, out: &mut Vec<u8>, most: usize) -> Read {
         let connection = self.held();
         let start = out.len();
+        let most = most.min(self.net.arrived(connection, Side::Client));
         out.resize(start + most, 0);
         let found = self.net.read(connection, Side::Client, &mut out[start..]);
         let count = if let Found::Bytes(count) = found { count } else { 0 };

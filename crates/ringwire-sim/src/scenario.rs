@@ -11,7 +11,7 @@ use ringwire_engine::{EngineOptions, Handler, Limits, Mailbox, Mailboxes, Post, 
 use ringwire_ring::{Driver, Waker};
 
 use crate::client::{HttpClient, Log, Script, Subscription, WebSocketClient};
-use crate::driver::SimDriver;
+use crate::driver::{SimDriver, SimWaker};
 use crate::echo::Echo;
 use crate::fanout::Fanout;
 use crate::faults::Faults;
@@ -37,6 +37,8 @@ pub enum Scenario {
     Echo,
     /// A log is pulled by all connections.
     Fanout,
+    /// The same on two or three shards, with notes through their mailboxes.
+    Shards,
 }
 
 /// Runs a scenario. With `print`, every event becomes a line on stderr.
@@ -50,16 +52,15 @@ pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
     let log = Log::default();
     let mut options = options(&mut rng);
     let end = rng.u64(1..60);
-    if scenario == Scenario::Fanout {
+    if scenario != Scenario::Echo {
         // Publishing must not be cut short for its effects to be checked.
         options.limits.memory_bytes_max = usize::MAX;
     }
     let too_big = options.limits.message.message_bytes_max + 1;
     let stage = Stage::new(world, log.clone(), options, &mut rng);
-    let handler_rng = rng.fork();
     match scenario {
         Scenario::Echo => {
-            let handler = Echo::new(log.clone(), handler_rng);
+            let handler = |rng| Echo::new(log.clone(), rng);
             let client = |address, rng: &mut Rng| -> Box<dyn Peer + Send> {
                 if rng.u32(0..4) == 0 {
                     return Box::new(HttpClient::new(address, log.clone(), rng));
@@ -67,16 +68,17 @@ pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
                 let script = Script::seeded(rng);
                 Box::new(WebSocketClient::new(address, "/echo", script, too_big, log.clone(), rng))
             };
-            stage.play(handler, client, Echo::assert_nothing_left, &mut rng)
+            stage.play(1, handler, client, Echo::assert_nothing_left, &mut rng)
         }
-        Scenario::Fanout => {
-            let handler = Fanout::new(end, log.clone(), handler_rng);
+        Scenario::Fanout | Scenario::Shards => {
+            let shards = if scenario == Scenario::Fanout { 1 } else { rng.usize(2..4) };
+            let handler = |rng| Fanout::new(end, shards, log.clone(), rng);
             let client = |address, rng: &mut Rng| -> Box<dyn Peer + Send> {
                 let script = Script::subscriber(rng);
                 let client = WebSocketClient::new(address, "/", script, too_big, log.clone(), rng);
                 Box::new(client.subscribed(Subscription { next: None, end }))
             };
-            stage.play(handler, client, Fanout::assert_nothing_left, &mut rng)
+            stage.play(shards, handler, client, Fanout::assert_nothing_left, &mut rng)
         }
     }
 }
@@ -119,69 +121,91 @@ impl Stage {
             if rng.u32(0..4) == 0 { rng.u32(1..6) } else { options.limits.connections_max + Limits::REFUSALS };
         let kernel = KernelOptions {
             sockets_max,
-            // Two for each socket, as the Linux driver has them at least, and an accept.
-            operations_max: sockets_max as usize * 2 + 1,
+            // Two for each socket, an accept, and one to spare: a full driver refuses even what never completes.
+            operations_max: sockets_max as usize * 2 + 2,
             receive_buffers: 1 << rng.u32(0..4),
             receive_buffer_bytes: 1 << rng.u32(4..13),
         };
         Self { world, log, options: Arc::new(options), kernel }
     }
 
-    fn play<H: Handler<Mail = ()>>(
+    fn play<H: Handler>(
         self,
-        handler: H,
+        shards: usize,
+        handler: impl Fn(Rng) -> H + Sync,
         client: impl Fn(SocketAddr, &mut Rng) -> Box<dyn Peer + Send>,
-        check: impl Fn(&H),
+        check: impl Fn(&H) + Sync,
         rng: &mut Rng,
     ) -> Outcome {
         let Self { world, log, options, kernel } = self;
-        let mailboxes: Mailboxes<()> = [Mailbox::new(16)].into_iter().collect();
-        let driver = world.driver(&kernel);
-        let waker = driver.waker();
-        mailboxes[0].set_wake(move || waker.wake());
-        let info = ShardInfo { shard: 0, shards: 1 };
-        let wakers: Arc<[OnceLock<_>]> = [OnceLock::new()].into();
-        let mut shard = Shard::new(driver, handler, info, options, Arc::clone(&mailboxes), wakers);
-        let address = shard.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("listen");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         for _ in 0..rng.usize(1..10) {
             world.add_peer(client(address, rng), Duration::from_nanos(1 << rng.u32(0..26)));
         }
-        let drainer =
-            Drainer { mailboxes, within: Duration::from_secs(rng.u64(1..200)), log: log.clone(), done: false };
+        let mailboxes: Mailboxes<H::Mail> = (0..shards).map(|_| Mailbox::new(MAILBOX_ENTRIES)).collect();
+        let within = Duration::from_secs(rng.u64(1..200));
+        let drainer = Drainer { mailboxes: Arc::clone(&mailboxes), within, log: log.clone(), done: false };
         let early = rng.u32(0..4) == 0;
         let after = if early { Duration::from_nanos(1 << rng.u32(10..28)) } else { Duration::from_secs(1000) };
         world.add_peer(Box::new(drainer), after);
-        turn_until_drained(&mut shard);
+
+        let wakers: Arc<[OnceLock<SimWaker>]> = (0..shards).map(|_| OnceLock::new()).collect();
+        let begin = |driver: SimDriver, shard: usize, rng: Rng| {
+            driver.start();
+            let info = ShardInfo { shard, shards };
+            let (options, mailboxes) = (Arc::clone(&options), Arc::clone(&mailboxes));
+            let mut shard = Shard::new(driver, handler(rng), info, options, mailboxes, Arc::clone(&wakers));
+            shard.listen(address).expect("listen");
+            turn_until_drained(&mut shard);
+            assert_eq!((shard.connections(), shard.memory_bytes()), (0, 0), "connections or memory left");
+            check(shard.handler());
+        };
+        let drivers: Vec<_> = (0..shards).map(|shard| (shard, world.driver(&kernel), rng.fork())).collect();
+        for (shard, driver, _) in &drivers {
+            let waker = driver.waker();
+            mailboxes[*shard].set_wake(move || waker.wake());
+        }
+        if shards == 1 {
+            drivers.into_iter().for_each(|(shard, driver, rng)| begin(driver, shard, rng));
+        } else {
+            std::thread::scope(|scope| {
+                for (shard, driver, rng) in drivers {
+                    let begin = &begin;
+                    scope.spawn(move || begin(driver, shard, rng));
+                }
+            });
+        }
         // Clients that read slowly, or not at all, are told by the network.
         world.pass(Duration::from_secs(1000));
-        assert!(world.is_finished(), "a shard that has drained leaves no client waiting: {:?}", world.unfinished());
-        assert_eq!((shard.connections(), shard.memory_bytes()), (0, 0), "connections or memory left");
-        world.assert_nothing_left(0);
-        check(shard.handler());
+        assert!(world.is_finished(), "shards that have drained leave no client waiting: {:?}", world.unfinished());
+        (0..shards).for_each(|shard| world.assert_nothing_left(shard));
         let (trace, events) = world.trace();
         Outcome { trace, events, counts: log.counts() }
     }
 }
 
-fn turn_until_drained<H: Handler<Mail = ()>>(shard: &mut Shard<SimDriver, H>) {
+/// Few, so that mailboxes run full.
+const MAILBOX_ENTRIES: usize = 4;
+
+fn turn_until_drained<H: Handler>(shard: &mut Shard<SimDriver, H>) {
     while shard.turn().expect("the simulated enter does not fail") == Status::Running {
         assert_eq!(shard.driver().leased(), 0, "leases end with the turn");
     }
 }
 
-/// Asks the shard to drain, as SIGTERM does.
-struct Drainer {
-    mailboxes: Mailboxes<()>,
+/// Asks the shards to drain, as SIGTERM does.
+struct Drainer<M> {
+    mailboxes: Mailboxes<M>,
     within: Duration,
     log: Log,
     done: bool,
 }
 
-impl Peer for Drainer {
+impl<M: Send> Peer for Drainer<M> {
     fn act(&mut self, wire: &mut Wire<'_>) {
         wire.note("drain within # ns", &[self.within.as_nanos() as u64]);
         self.log.excuse();
-        self.mailboxes[0].force(Post::Drain(self.within));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.force(Post::Drain(self.within)));
         self.done = true;
     }
 

@@ -98,8 +98,14 @@ fn a_fanout_delivers_each_number_once_and_in_order() {
 }
 
 #[test]
+fn shards_that_share_a_log_deliver_each_number_once_and_in_order() {
+    let counts = run_all(Scenario::Shards);
+    assert_covered(&counts, &["got all", "notes posted", "mailbox full", "pulled data came back"]);
+}
+
+#[test]
 fn a_seed_repeats_exactly() {
-    for scenario in [Scenario::Echo, Scenario::Fanout] {
+    for scenario in [Scenario::Echo, Scenario::Fanout, Scenario::Shards] {
         for seed in asked().map_or(0..10, |seed| seed..seed + 1) {
             assert_eq!(run(scenario, seed, false), run(scenario, seed, false), "{scenario:?} {seed}");
         }
