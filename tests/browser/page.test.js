@@ -1,7 +1,7 @@
 // The page in Chromium: it opens, quotes move, it survives a restart of the server, and it says nothing on the console.
 //
 // The page shows what it does in `window.ringwire`: `messages` counts what it received, `connected` says whether its
-// socket is open. $CHROMIUM names the browser; pictures go to $SCREENSHOTS.
+// socket is open, `latencyMs` is the time from feed to browser. $CHROMIUM names the browser; pictures go to $SCREENSHOTS.
 'use strict';
 
 const { after, before, test } = require('node:test');
@@ -85,9 +85,26 @@ test('the page opens and its quotes move', { timeout: 60_000 }, () =>
     const now = numbers(await page.locator('body').innerText());
     assert.ok(now.length > 20, `only ${now.length} figures on the page`);
     assert.notDeepEqual(now, numbers(before), 'no figure has changed');
+    await page.waitForFunction(() => window.ringwire.latencyMs.median >= 0, undefined, WAIT);
     assert.deepEqual(errors, []);
     const foreign = requests.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== server.address);
     assert.deepEqual(foreign, [], 'the page is not self-contained');
+    await context.close();
+  }),
+);
+
+test('the book follows the symbol that is chosen', { timeout: 60_000 }, () =>
+  withServer(async (server) => {
+    const { page, errors, context } = await open(server);
+    await moving(page, 100);
+    const symbol = 'ETHUSD';
+    const shown = () => page.locator('body').innerText();
+    assert.doesNotMatch(await shown(), new RegExp(`book\\.${symbol}`));
+    await page.getByText(symbol, { exact: true }).first().click();
+    await page.getByText(`book.${symbol}`).first().waitFor(WAIT);
+    await moving(page, 100);
+    await picture(page, 'page-other-symbol');
+    assert.deepEqual(errors, []);
     await context.close();
   }),
 );

@@ -126,7 +126,8 @@ fn autobahn(context: &Context, deadline: Deadline) -> Outcome {
 /// One test at a time: these count system calls, memory and time. Documentation tests have none of that, and what
 /// they mark as ignored is not meant to run.
 fn release(context: &Context, deadline: Deadline) -> Outcome {
-    let mut cargo = context.cargo(&["test", "--release", "--workspace", "--exclude", "xtask", "--quiet"]);
+    let mut cargo =
+        context.cargo(&["test", "--release", "--workspace", "--exclude", "xtask", "--exclude", "ringwire-benches"]);
     cargo.args(["--lib", "--bins", "--tests", "--", "--ignored", "--test-threads=1"]);
     process::run(&mut cargo, deadline).into()
 }
