@@ -8,6 +8,7 @@
 //! What this crate must never do: know WebSocket or HTTP; allocate on the hot path; hand out a buffer that the
 //! kernel still owns.
 
+mod buffer;
 mod clock;
 mod data;
 mod driver;
@@ -15,6 +16,7 @@ mod op;
 
 pub mod linux;
 
+pub use buffer::Buffer;
 pub use clock::{Clock, Instant, wall_clock_us};
 pub use data::{Arena, Data, Shared, Staged};
 pub use driver::{Driver, ListenOptions, Wait, Waker};

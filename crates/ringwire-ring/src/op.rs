@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::buffer::Buffer;
 use crate::data::Data;
 
 /// A connected socket: the index of a direct descriptor of the driver that accepted or connected it.
@@ -70,7 +71,7 @@ pub struct Lease {
     /// Which buffer of the ring it is.
     pub id: u16,
     /// The buffer; the first `len` bytes were received.
-    pub buffer: Box<[u8]>,
+    pub buffer: Buffer,
     /// Bytes received, at least one.
     pub len: usize,
 }

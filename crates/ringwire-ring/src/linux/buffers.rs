@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
+use crate::buffer::{Buffer, Mapping};
 use crate::op::Lease;
 
 /// The group all receives select from.
@@ -17,11 +18,12 @@ pub(super) const GROUP: u16 = 0;
 
 #[derive(Debug)]
 pub(super) struct BufferRing {
+    /// Holds `entries`.
+    _mapping: Mapping,
     entries: NonNull<BufRingEntry>,
-    entries_bytes: usize,
     mask: u16,
     tail: u16,
-    buffers: Vec<Option<Box<[u8]>>>,
+    buffers: Vec<Option<Buffer>>,
     leased: usize,
 }
 
@@ -29,25 +31,11 @@ impl BufferRing {
     /// Makes `count` buffers (a power of two) of `buffer_bytes` each. Not registered yet.
     pub(super) fn new(count: u16, buffer_bytes: u32) -> io::Result<Self> {
         assert!(count.is_power_of_two(), "a buffer ring's size is a power of two");
-        let entries_bytes = usize::from(count) * size_of::<BufRingEntry>();
-        // SAFETY: an anonymous private mapping touches no memory of this process.
-        let mapping = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                entries_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if mapping == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let entries = NonNull::new(mapping.cast()).expect("a mapping that did not fail is not null");
-        let buffer = || vec![0; buffer_bytes as usize].into_boxed_slice();
-        let buffers = (0..count).map(|_| Some(buffer())).collect();
-        let mut ring = Self { entries, entries_bytes, mask: count - 1, tail: 0, buffers, leased: 0 };
+        let mapping = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
+        let entries = mapping.start().cast();
+        let buffer_bytes = buffer_bytes as usize;
+        let buffers = Mapping::new(usize::from(count) * buffer_bytes)?.split(buffer_bytes).map(Some).collect();
+        let mut ring = Self { _mapping: mapping, entries, mask: count - 1, tail: 0, buffers, leased: 0 };
         for id in 0..count {
             ring.publish(id);
         }
@@ -57,8 +45,8 @@ impl BufferRing {
     /// Registers the ring as [`GROUP`].
     pub(super) fn register(&self, submitter: &Submitter<'_>) -> io::Result<()> {
         let address = self.entries.as_ptr() as u64;
-        // SAFETY: `entries` is a page-aligned mapping of mask + 1 entries, unmapped only in Drop, which the owner
-        // runs after the ring has ended (see `Ring`'s Drop).
+        // SAFETY: `entries` is a page-aligned mapping of mask + 1 entries, unmapped with this value, which the owner
+        // drops after the ring has ended (see `Ring`'s Drop).
         unsafe { submitter.register_buf_ring_with_flags(address, self.mask + 1, GROUP, 0) }
     }
 
@@ -110,12 +98,5 @@ impl BufferRing {
         // SAFETY: the tail is an aligned u16 inside the mapping; both sides access it atomically.
         let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
         tail.store(self.tail, Ordering::Release);
-    }
-}
-
-impl Drop for BufferRing {
-    fn drop(&mut self) {
-        // SAFETY: `entries` is the mapping made in `new`, of this length, unmapped only here.
-        unsafe { libc::munmap(self.entries.as_ptr().cast(), self.entries_bytes) };
     }
 }

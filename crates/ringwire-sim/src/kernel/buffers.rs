@@ -2,24 +2,24 @@
 
 use std::collections::VecDeque;
 
-use ringwire_ring::Lease;
+use ringwire_ring::{Buffer, Lease};
 
 const POISON: u8 = 0xDB;
 
 #[derive(Debug)]
 pub(super) struct Buffers {
-    here: Vec<Option<Box<[u8]>>>,
+    here: Vec<Option<Buffer>>,
     free: VecDeque<u16>,
 }
 
 impl Buffers {
     pub(super) fn new(count: u16, bytes: usize) -> Self {
-        let here = (0..count).map(|_| Some(vec![POISON; bytes].into_boxed_slice())).collect();
+        let here = (0..count).map(|_| Some(vec![POISON; bytes].into_boxed_slice().into())).collect();
         Self { here, free: (0..count).collect() }
     }
 
     /// Takes the next buffer of the ring out.
-    pub(super) fn take(&mut self) -> Option<(u16, Box<[u8]>)> {
+    pub(super) fn take(&mut self) -> Option<(u16, Buffer)> {
         let id = self.free.pop_front()?;
         let buffer = self.here[usize::from(id)].take().expect("a free buffer is here");
         Some((id, buffer))
