@@ -63,6 +63,11 @@ pub(crate) struct Mapping {
     bytes: usize,
 }
 
+// SAFETY: it only says where the memory is, and unmaps it, which any thread may do.
+unsafe impl Send for Mapping {}
+// SAFETY: a shared `Mapping` gives no access to the memory.
+unsafe impl Sync for Mapping {}
+
 impl Mapping {
     /// Maps `bytes` bytes.
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
