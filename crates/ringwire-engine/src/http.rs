@@ -8,8 +8,19 @@ pub(crate) fn write_head(response: &Response, keep_alive: bool, out: &mut Vec<u8
     for (name, value) in &response.headers {
         header(name, value, out);
     }
-    header("Content-Length", &response.body.len().to_string(), out);
-    header("Connection", if keep_alive { "keep-alive" } else { "close" }, out);
+    // These have no body by definition (RFC 9110 §8.6).
+    if !matches!(response.status, 100..=199 | 204 | 304) {
+        header("Content-Length", &response.body.len().to_string(), out);
+    }
+    // An Upgrade field is meant for the next hop only, which Connection must say (RFC 9110 §7.8).
+    let upgrade = response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+    let connection = match (upgrade, keep_alive) {
+        (false, false) => "close",
+        (false, true) => "keep-alive",
+        (true, false) => "upgrade, close",
+        (true, true) => "upgrade, keep-alive",
+    };
+    header("Connection", connection, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -65,12 +76,29 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    fn head(response: &Response, keep_alive: bool) -> String {
+        let mut out = Vec::new();
+        write_head(response, keep_alive, &mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn a_response_without_a_body_has_no_length() {
+        assert!(!head(&Response::text(304, ""), true).contains("Content-Length"));
+        assert!(head(&Response::text(200, ""), true).contains("Content-Length: 0\r\n"));
+    }
+
+    #[test]
+    fn an_upgrade_field_is_named_in_connection() {
+        let response = Response::text(426, "").header("Upgrade", "websocket");
+        assert!(head(&response, false).contains("Connection: upgrade, close\r\n"));
+        assert!(head(&Response::text(200, ""), false).contains("Connection: close\r\n"));
+    }
+
     #[test]
     fn a_value_cannot_start_a_line_of_its_own() {
         let response = Response::text(200, "x").header("X-Name", "a\r\nSet-Cookie: b");
-        let mut out = Vec::new();
-        write_head(&response, true, &mut out);
-        let text = String::from_utf8(out).expect("ASCII");
+        let text = head(&response, true);
         assert!(text.contains("X-Name: aSet-Cookie: b\r\n"), "{text}");
         assert_eq!(text.matches("\r\n").count(), 6, "{text}");
     }
