@@ -10,10 +10,9 @@ use ringwire_codec::{
 use ringwire_ring::{Arena, Instant};
 
 use crate::connection::{Connection, Life, Protocol};
-use crate::handler::ConnectionId;
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::EngineOptions;
-use crate::slab::Slab;
+use crate::slab::{ConnectionId, Slab};
 use crate::wheel::Wheel;
 
 /// A shard's state, apart from its driver and its handler.

@@ -5,20 +5,7 @@ use ringwire_codec::{CloseCode, Message, Violation};
 use ringwire_ring::Shared;
 
 use crate::context::Context;
-
-/// Names a connection of one shard for as long as it lives; afterwards it names nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
-
-impl ConnectionId {
-    /// Index below the shard's connection limit, unique among the shard's live connections: made for tables.
-    pub fn slot(self) -> usize {
-        self.slot as usize
-    }
-}
+use crate::slab::ConnectionId;
 
 /// The application on one shard. Plain `&mut self`: a shard is one thread, and nothing here is shared.
 ///

@@ -28,9 +28,10 @@ mod wheel;
 
 pub use context::{Context, MessageKind, SendError};
 pub use engine::{Engine, Handle, StartError, start};
-pub use handler::{Accept, Body, CloseReason, ConnectionId, Handler, Response, Side, Timeout, Transmit, Upgrade};
+pub use handler::{Accept, Body, CloseReason, Handler, Response, Side, Timeout, Transmit, Upgrade};
 pub use mailbox::{Mailbox, Mailboxes, Post};
 pub use options::{EngineOptions, Limits, Timeouts};
 pub use ringwire_codec as codec;
 pub use ringwire_ring as ring;
 pub use shard::{Shard, ShardInfo, Status};
+pub use slab::ConnectionId;

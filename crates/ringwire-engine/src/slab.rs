@@ -1,7 +1,20 @@
 //! The connections of a shard: slots that are used again, under a new generation.
 
 use crate::connection::Connection;
-use crate::handler::ConnectionId;
+
+/// Names a connection of one shard for as long as it lives; afterwards it names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl ConnectionId {
+    /// Index below the shard's connection limit, unique among the shard's live connections: made for tables.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
 
 #[derive(Debug)]
 struct Entry {

@@ -1,6 +1,7 @@
 //! The Linux driver: a [`Driver`](crate::Driver) on io_uring.
 
 mod buffers;
+mod enter;
 mod features;
 mod ring;
 mod socket;

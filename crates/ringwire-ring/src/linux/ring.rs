@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, Fixed, Timespec};
-use io_uring::{IoUring, cqueue, opcode};
+use io_uring::{cqueue, opcode};
 
 use super::buffers::{BufferRing, GROUP};
+use super::enter::{IORING_ENTER_GETEVENTS, RingFd};
 use super::features::{Features, Unavailable, set_up};
 use super::socket;
 use super::table::{Kind, Table, UserData, untracked};
@@ -82,19 +83,6 @@ struct Kernel {
     waker: RingWaker,
 }
 
-/// The ring, with how to name it in `io_uring_enter`.
-struct RingFd {
-    ring: IoUring,
-    /// Whether the descriptor is registered, and as what.
-    registered: Option<u32>,
-}
-
-impl std::fmt::Debug for RingFd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RingFd").field("registered", &self.registered).finish_non_exhaustive()
-    }
-}
-
 /// Memory that the kernel sees while operations are in flight.
 #[derive(Debug)]
 struct Seen {
@@ -121,11 +109,11 @@ impl Ring {
             Unavailable::Other(io::Error::new(error.kind(), words))
         })?;
         let waker = RingWaker::new(ring.as_raw_fd()).map_err(Unavailable::Other)?;
-        let registered = register_ring_fd(&ring);
-        let features = Features::of(ring.params(), no_sq_array, registered.is_some());
-        let completion_entries = ring.params().cq_entries() as usize;
+        let ring = RingFd::new(ring);
+        let features = Features::of(ring.ring.params(), no_sq_array, ring.is_registered());
+        let completion_entries = ring.ring.params().cq_entries() as usize;
         let mut this = Self {
-            kernel: ManuallyDrop::new(Kernel { ring: RingFd { ring, registered }, waker }),
+            kernel: ManuallyDrop::new(Kernel { ring, waker }),
             seen: ManuallyDrop::new(Seen {
                 table: Table::default(),
                 buffers,
@@ -447,75 +435,6 @@ impl Drop for Ring {
             unsafe { ManuallyDrop::drop(&mut self.seen) };
         }
     }
-}
-
-impl RingFd {
-    /// One `io_uring_enter`: submits all, waits for `want` completions, for `timeout` at most.
-    ///
-    /// Being interrupted, timing out and having to drain first are not errors: the caller looks at what is there.
-    fn enter(&mut self, want: u32, flags: u32, timeout: Option<&Timespec>) -> io::Result<()> {
-        let queued = u32::try_from(self.ring.submission().len()).expect("a submission queue is shorter than 2^32");
-        let (fd, registered) = match self.registered {
-            Some(index) => (index as i32, IORING_ENTER_REGISTERED_RING),
-            None => (self.ring.as_raw_fd(), 0),
-        };
-        let timeout = timeout.map_or(std::ptr::null(), |timeout| &raw const *timeout);
-        let arguments = GetEventsArguments { timeout: timeout as u64, ..GetEventsArguments::default() };
-        // SAFETY: the descriptor is this ring's, and `arguments`, with the time it points to, outlives the call.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_enter,
-                fd,
-                queued,
-                want,
-                flags | registered | IORING_ENTER_EXT_ARG,
-                &raw const arguments,
-                size_of_val(&arguments),
-            )
-        };
-        if result >= 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
-            _ => Err(error),
-        }
-    }
-}
-
-/// From linux/io_uring.h; the `io-uring` crate keeps them to itself.
-const IORING_ENTER_GETEVENTS: u32 = 1 << 0;
-const IORING_ENTER_EXT_ARG: u32 = 1 << 3;
-const IORING_ENTER_REGISTERED_RING: u32 = 1 << 4;
-const IORING_REGISTER_RING_FDS: u32 = 20;
-
-/// `struct io_uring_getevents_arg`.
-#[repr(C)]
-#[derive(Default)]
-struct GetEventsArguments {
-    signal_mask: u64,
-    signal_mask_bytes: u32,
-    min_wait_us: u32,
-    /// Address of a timespec, relative.
-    timeout: u64,
-}
-
-/// Registers the ring's descriptor for the calling thread. `None` where the kernel refuses: it is a saving only.
-fn register_ring_fd(ring: &IoUring) -> Option<u32> {
-    /// `struct io_uring_rsrc_update`.
-    #[repr(C)]
-    struct Update {
-        offset: u32,
-        reserved: u32,
-        data: u64,
-    }
-    let mut update = Update { offset: u32::MAX, reserved: 0, data: ring.as_raw_fd() as u64 };
-    // SAFETY: `update` is one io_uring_rsrc_update, readable and writable.
-    let result = unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring.as_raw_fd(), IORING_REGISTER_RING_FDS, &raw mut update, 1)
-    };
-    (result == 1).then_some(update.offset)
 }
 
 const fn quiet() -> OpToken {
