@@ -143,6 +143,7 @@ fn idle(flags: &mut Flags) -> Result<IdleOptions, String> {
     Ok(IdleOptions {
         target: flags.target()?,
         connections: flags.at_least_one("connections", 10_000)?,
+        settle: flags.seconds("warm-up", 1.0)?,
         time: flags.seconds("seconds", 5.0)?,
         server: flags.process()?,
     })

@@ -1,8 +1,9 @@
 //! Opens connections, one after the other, with blocking sockets: a connection joins the ring once it is open.
 //!
 //! A port can be used once per pair of addresses, so from one source address some 28,000 connections reach one
-//! server (`net.ipv4.ip_local_port_range`). On loopback all of 127.0.0.0/8 is ours: [`Connector::open`] takes a new
-//! source address after every [`PER_SOURCE`] connections.
+//! server (`net.ipv4.ip_local_port_range`). On loopback all of 127.0.0.0/8 is ours: [`Connector::spread`] takes a new
+//! source address after every [`PER_SOURCE`] connections. It binds each of them, the first too: the kernel gives a
+//! connection without an address none of the ports that are bound at any.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -14,8 +15,8 @@ use socket2::{Domain, Protocol as Transport, Socket, Type};
 
 use crate::target::{Protocol, Target};
 
-/// Connections from one source address.
-const PER_SOURCE: usize = 20_000;
+/// Connections from one source address: fewer than there are ports, for those of earlier runs are not free at once.
+pub const PER_SOURCE: usize = 12_000;
 /// How long connecting and each step of the handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest head of an answer.
@@ -35,14 +36,25 @@ pub struct Opened {
 pub struct Connector<'a> {
     target: &'a Target,
     opened: usize,
+    is_spread: bool,
     random: fastrand::Rng,
 }
 
 impl<'a> Connector<'a> {
-    /// Opens connections from the `first`th on, as if those before had been opened here too: threads that share out
-    /// the connections use different source addresses where they must.
-    pub fn new(target: &'a Target, first: usize) -> Self {
-        Self { target, opened: first, random: fastrand::Rng::with_seed(first as u64) }
+    /// Opens connections from whatever address the kernel chooses.
+    pub fn new(target: &'a Target) -> Self {
+        Self { target, opened: 0, is_spread: false, random: fastrand::Rng::with_seed(0) }
+    }
+
+    /// Opens connections from several addresses of loopback, if the target is there: from the `first`th on, as if those
+    /// before had been opened here too.
+    pub fn spread(target: &'a Target, first: usize) -> Self {
+        Self { target, opened: first, is_spread: true, random: fastrand::Rng::with_seed(first as u64) }
+    }
+
+    /// What is spoken on the connections.
+    pub fn protocol(&self) -> &'a Protocol {
+        &self.target.protocol
     }
 
     /// Opens a connection, with its opening handshake if it is a WebSocket.
@@ -50,7 +62,7 @@ impl<'a> Connector<'a> {
     /// # Errors
     /// What went wrong, as the user reads it.
     pub fn open(&mut self) -> Result<Opened, String> {
-        let source = self.opened / PER_SOURCE;
+        let source = self.is_spread.then(|| source_address(self.opened / PER_SOURCE));
         self.opened += 1;
         let fault = |error: io::Error| format!("{}: connection {}: {error}", self.target, self.opened);
         let mut stream = connect(self.target.address, source).map_err(fault)?;
@@ -66,12 +78,17 @@ impl<'a> Connector<'a> {
     }
 }
 
-fn connect(address: SocketAddr, source: usize) -> io::Result<TcpStream> {
+/// The address of 127.0.1.0/24 and the networks behind it with this number.
+fn source_address(number: usize) -> Ipv4Addr {
+    let number = number % 60_000;
+    Ipv4Addr::new(127, 0, 1 + (number / 250) as u8, 1 + (number % 250) as u8)
+}
+
+fn connect(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
-    if let (IpAddr::V4(ip), 1..=250) = (address.ip(), source)
+    if let (Some(source), IpAddr::V4(ip)) = (source, address.ip())
         && ip.is_loopback()
     {
-        let source = Ipv4Addr::new(127, 0, 1, source as u8);
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     socket.connect_timeout(&address.into(), PATIENCE)?;
@@ -111,7 +128,10 @@ mod tests {
     use std::net::TcpListener;
 
     /// What a connection to a server that answers with `answer` opens, and what the server saw as its source.
-    fn open(first: usize, answer: impl Fn(&Request<'_>) -> Vec<u8> + Sync) -> (Result<Vec<u8>, String>, IpAddr) {
+    fn open(
+        spread: Option<usize>,
+        answer: impl Fn(&Request<'_>) -> Vec<u8> + Sync,
+    ) -> (Result<Vec<u8>, String>, IpAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target::parse(&format!("ws://{}/x", listener.local_addr().unwrap())).unwrap();
         std::thread::scope(|scope| {
@@ -123,7 +143,8 @@ mod tests {
                 stream.write_all(&answer(&request)).unwrap();
                 from.ip()
             });
-            let opened = Connector::new(&target, first).open();
+            let mut connector = spread.map_or(Connector::new(&target), |first| Connector::spread(&target, first));
+            let opened = connector.open();
             (opened.map(|opened| opened.first_bytes), server.join().unwrap())
         })
     }
@@ -134,27 +155,28 @@ mod tests {
 
     #[test]
     fn bytes_behind_the_answer_are_kept() {
-        let (opened, _) = open(0, |request| [accepted(request), b"\x81\x01x".to_vec()].concat());
+        let (opened, _) = open(None, |request| [accepted(request), b"\x81\x01x".to_vec()].concat());
         assert_eq!(opened.unwrap(), b"\x81\x01x");
     }
 
     #[test]
     fn a_refusal_says_its_status_and_where() {
-        let (opened, _) = open(0, |_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+        let (opened, _) = open(None, |_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
         let fault = opened.unwrap_err();
         assert!(fault.contains("404") && fault.contains("ws://127.0.0.1"), "{fault}");
     }
 
     #[test]
     fn a_server_that_hangs_up_is_an_error() {
-        let (opened, _) = open(0, |_| Vec::new());
+        let (opened, _) = open(None, |_| Vec::new());
         assert!(opened.unwrap_err().contains("ended the connection"));
     }
 
     #[test]
-    fn further_connections_come_from_further_addresses() {
-        assert_eq!(open(PER_SOURCE - 1, accepted).1, Ipv4Addr::new(127, 0, 0, 1));
-        assert_eq!(open(PER_SOURCE, accepted).1, Ipv4Addr::new(127, 0, 1, 1));
-        assert_eq!(open(2 * PER_SOURCE, accepted).1, Ipv4Addr::new(127, 0, 1, 2));
+    fn spread_connections_change_their_source_address() {
+        assert_eq!(open(None, accepted).1, Ipv4Addr::new(127, 0, 0, 1));
+        assert_eq!(open(Some(0), accepted).1, Ipv4Addr::new(127, 0, 1, 1));
+        assert_eq!(open(Some(PER_SOURCE - 1), accepted).1, Ipv4Addr::new(127, 0, 1, 1));
+        assert_eq!(open(Some(PER_SOURCE), accepted).1, Ipv4Addr::new(127, 0, 1, 2));
     }
 }

@@ -10,6 +10,7 @@ use ringwire_ring::{Instant, Wait};
 
 use super::{DRAIN, connect, kernel, pin};
 use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
+use crate::connect::Connector;
 use crate::histogram::Histogram;
 use crate::json::Json;
 use crate::meter::Meter;
@@ -62,7 +63,7 @@ pub fn run(options: &EchoOptions) -> Result<Report, String> {
     .map_err(|error| error.to_string())?;
     let mut echo = Echo::new(options)?;
     let frame_bytes = echo.frame.frame_bytes();
-    connect(&mut clients, &options.target, 0, options.connections, frame_bytes, &mut echo)?;
+    connect(&mut clients, Connector::new(&options.target), options.connections, frame_bytes, &mut echo)?;
     let mut out = clients.outbox();
     for link in 0..options.connections {
         (0..options.depth).for_each(|_| echo.send(&mut out, link));

@@ -13,6 +13,7 @@ use ringwire_ring::{Instant, Wait};
 
 use super::{DRAIN, connect, kernel, pin};
 use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
+use crate::connect::Connector;
 use crate::histogram::Histogram;
 use crate::json::Json;
 use crate::meter::Meter;
@@ -67,8 +68,8 @@ pub fn run(options: &FanoutOptions) -> Result<Report, String> {
     .map_err(|error| error.to_string())?;
     let mut fanout = Fanout::new(options)?;
     let at_path = |path: &str| options.target.at_path(&format!("/{path}/{}", options.topic));
-    connect(&mut clients, &at_path("ws")?, 0, options.subscribers, 0, &mut fanout)?;
-    connect(&mut clients, &at_path("pub")?, options.subscribers, 1, 0, &mut fanout)?;
+    connect(&mut clients, Connector::new(&at_path("ws")?), options.subscribers, 0, &mut fanout)?;
+    connect(&mut clients, Connector::new(&at_path("pub")?), 1, 0, &mut fanout)?;
 
     let start = clients.now();
     fanout.first_due = start;

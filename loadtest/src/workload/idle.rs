@@ -2,6 +2,9 @@
 //!
 //! A ring's connections are direct descriptors, which `RLIMIT_NOFILE` bounds per ring and not per process, so with
 //! one ring per thread a generator holds more connections than it may have files.
+//!
+//! Memory is the growth of the server's resident set since before the first of these connections, so a server that has
+//! served others before shows less of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,6 +14,7 @@ use ringwire_ring::{Clock, Instant};
 
 use super::{connect, kernel};
 use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
+use crate::connect::{Connector, PER_SOURCE};
 use crate::histogram::Histogram;
 use crate::json::Json;
 use crate::meter::Meter;
@@ -22,8 +26,6 @@ use crate::usage::Process;
 pub const PER_THREAD: usize = 19_900;
 /// How often a thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long after the last connection opened the silence begins.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// How many connections, and how long they are silent.
 #[derive(Clone, Debug)]
@@ -32,7 +34,9 @@ pub struct IdleOptions {
     pub target: Target,
     /// Connections.
     pub connections: usize,
-    /// How long they are silent.
+    /// How long they are silent before it counts: servers still have deadlines of the handshakes in mind.
+    pub settle: Duration,
+    /// How long the silence is measured.
     pub time: Duration,
     /// The server's process.
     pub server: Option<Process>,
@@ -55,8 +59,13 @@ pub fn run(options: &IdleOptions) -> Result<Report, String> {
         for thread in 0..threads {
             let first = thread * each;
             let count = each.min(options.connections - first);
+            // One source address has ports for so many connections only.
+            let connector = match options.connections {
+                ..=PER_SOURCE => Connector::new(&options.target),
+                _ => Connector::spread(&options.target, first),
+            };
             let (says, stop) = (says.clone(), &stop);
-            running.push(scope.spawn(move || hold(&options.target, first, count, &says, stop)));
+            running.push(scope.spawn(move || hold(connector, count, &says, stop)));
         }
         let silence = measure(options, threads, &hears, &clock);
         stop.store(true, Ordering::Relaxed);
@@ -102,7 +111,7 @@ fn measure(
     for _ in 0..threads {
         hears.recv().map_err(|_| "a generator's thread broke down".to_owned())??;
     }
-    wait(hears, SETTLE)?;
+    wait(hears, options.settle)?;
     let meter = Meter::start(options.server, clock.now())?;
     wait(hears, options.time)?;
     meter.stop(clock.now())
@@ -119,14 +128,13 @@ fn wait(hears: &Receiver<Result<(), String>>, time: Duration) -> Result<(), Stri
 
 /// One thread: opens its connections, says so, and holds them until `stop`.
 fn hold(
-    target: &Target,
-    first: usize,
+    connector: Connector<'_>,
     count: usize,
     says: &Sender<Result<(), String>>,
     stop: &AtomicBool,
 ) -> Result<Accounts, String> {
     let mut silence = Silence::default();
-    let opened = open(target, first, count, &mut silence);
+    let opened = open(connector, count, &mut silence);
     // Nobody hears it only if the run is over.
     let _ = says.send(opened.as_ref().map(drop).map_err(Clone::clone));
     let mut clients = opened?;
@@ -139,10 +147,10 @@ fn hold(
     Ok(accounts)
 }
 
-fn open(target: &Target, first: usize, count: usize, silence: &mut Silence) -> Result<Clients, String> {
+fn open(connector: Connector<'_>, count: usize, silence: &mut Silence) -> Result<Clients, String> {
     let options = ClientsOptions { connections_max: count, receive_buffers: 64, receive_buffer_bytes: 1024 };
     let mut clients = Clients::new(options).map_err(|error| error.to_string())?;
-    connect(&mut clients, target, first, count, 1, silence)?;
+    connect(&mut clients, connector, count, 1, silence)?;
     Ok(clients)
 }
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use ringwire_ring::linux::pin_to_core;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, Workload};
 use crate::connect::Connector;
-use crate::target::Target;
 
 /// How long messages on their way are waited for at the end of a run.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -20,19 +19,17 @@ fn pin(core: Option<usize>) -> Result<(), String> {
     core.map_or(Ok(()), |core| pin_to_core(core).map_err(|error| format!("--core {core}: {error}")))
 }
 
-/// Opens `count` connections to `target` and takes them in. Connections `first` and on have been opened before.
+/// Opens `count` connections and takes them in.
 fn connect(
     clients: &mut Clients,
-    target: &Target,
-    first: usize,
+    mut connector: Connector<'_>,
     count: usize,
     tcp_message_bytes: usize,
-    workload: &mut impl crate::clients::Workload,
+    workload: &mut impl Workload,
 ) -> Result<(), String> {
-    let mut connector = Connector::new(target, first);
     for _ in 0..count {
         let opened = connector.open()?;
-        clients.add(opened, &target.protocol, tcp_message_bytes, workload).map_err(kernel)?;
+        clients.add(opened, connector.protocol(), tcp_message_bytes, workload).map_err(kernel)?;
     }
     Ok(())
 }

@@ -1,0 +1,97 @@
+//! What the measurements of the release server share: where its binary is, how it is started, and strace.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use ringload::server::{Server, ServerCommand};
+use ringload::target::Target;
+
+/// The release binary of this name: where the environment variable says, or beside this test.
+pub(crate) fn binary(name: &str, variable: &str, package: &str) -> PathBuf {
+    if let Some(path) = env::var_os(variable) {
+        return path.into();
+    }
+    let own = env::current_exe().expect("a test knows its own file");
+    let folder = own.parent().and_then(|deps| deps.parent()).expect("a test lies in target/PROFILE/deps");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there: build it with `cargo build --release --package {package}`, or say in {variable} where it is",
+        path.display()
+    );
+    path
+}
+
+/// The release server.
+pub(crate) fn ringwire() -> PathBuf {
+    binary("ringwire", "RINGWIRE_BIN", "ringwire-server")
+}
+
+/// How to start the release server with so many shards, to answer at `path`.
+pub(crate) fn ringwire_command(shards: usize, path: &str) -> ServerCommand {
+    let program = ringwire();
+    let program = program.to_str().expect("a path in UTF-8");
+    let text = format!(
+        "ringwire ws://127.0.0.1:{{port}}{path} {program} serve --listen 127.0.0.1:{{port}} --shards {shards} --feed none"
+    );
+    ServerCommand::parse(&text).expect("a valid command")
+}
+
+/// The release server, with no feed, and its URL at `path`.
+pub(crate) fn start_ringwire(shards: usize, path: &str) -> (Server, Target) {
+    let server = Server::start(&ringwire_command(shards, path), None).unwrap_or_else(|reason| panic!("{reason}"));
+    let target = Target::parse(&server.url).expect("a valid URL");
+    (server, target)
+}
+
+/// strace, counting the system calls of all threads of a process.
+pub(crate) struct Strace {
+    child: Child,
+    /// Kept open: strace ends if nobody takes what it says.
+    _says: BufReader<std::process::ChildStderr>,
+    counts: PathBuf,
+}
+
+impl Strace {
+    /// Attaches to a process.
+    pub(crate) fn attach(pid: u32) -> Self {
+        let counts = env::temp_dir().join(format!("ringload-strace-{pid}"));
+        let mut command = Command::new("strace");
+        command.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&counts).args(["-p", &pid.to_string()]);
+        let spawned = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("strace: {error} (Debian's package strace has it)"));
+        let mut says = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        says.read_line(&mut line).expect("strace says that it has attached");
+        assert!(
+            line.contains("attached"),
+            "strace could not attach: {line} (it needs the same user and kernel.yama.ptrace_scope = 0, or root)"
+        );
+        Self { child, _says: says, counts }
+    }
+
+    /// Detaches, and says how many calls of each kind there were.
+    pub(crate) fn finish(mut self) -> BTreeMap<String, u64> {
+        let interrupt = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(interrupt.expect("there is a kill").success(), "strace was there to be interrupted");
+        self.child.wait().expect("strace ends");
+        let text = std::fs::read_to_string(&self.counts).expect("strace has written its counts");
+        std::fs::remove_file(&self.counts).expect("its file can go");
+        parse_counts(&text)
+    }
+}
+
+/// Reads strace's table of calls and names.
+fn parse_counts(text: &str) -> BTreeMap<String, u64> {
+    let lines = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let calls = words.next()?.parse().ok()?;
+        Some((words.next()?.to_owned(), calls))
+    });
+    lines.filter(|(name, _)| name != "total").collect()
+}

@@ -1,0 +1,71 @@
+//! What idle connections cost the release server: memory, descriptors, CPU time.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{ringwire_command, start_ringwire};
+use ringload::connect::Connector;
+use ringload::meter::micros;
+use ringload::report::Report;
+use ringload::server::Server;
+use ringload::target::Target;
+use ringload::workload::idle::{self, IdleOptions};
+use ringwire_ring::linux::raise_descriptor_limit;
+
+/// Longer than the server's handshake timeout, whose entries in its timer wheel are forgotten then.
+const SETTLE: Duration = Duration::from_secs(12);
+
+/// More handshakes than the server has receive buffers. They are its own and not its connections', and their memory is
+/// there once each has been used; the empty server that connections are counted against has used them.
+const HANDSHAKES: usize = 2_048;
+
+/// Opens connections one after the other, and ends each at once.
+fn use_every_buffer(target: &Target) {
+    let mut connector = Connector::new(target);
+    for _ in 0..HANDSHAKES {
+        connector.open().expect("the server accepts");
+    }
+}
+
+fn hold(server: &Server, target: Target, connections: usize, settle: Duration) -> Report {
+    let limit = raise_descriptor_limit().expect("the limit can be asked for");
+    assert!(limit >= 19_950, "RLIMIT_NOFILE is {limit}, and a ring of this test needs 19,950: raise its hard limit");
+    let process = server.process().expect("the server runs");
+    let options = IdleOptions { target, connections, settle, time: Duration::from_secs(3), server: Some(process) };
+    let report = idle::run(&options).expect("all connections open");
+    println!("{}", report.to_text());
+    assert_eq!(report.accounts.ended, 0, "{:?}", report.accounts);
+    report
+}
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn an_idle_connection_costs_at_most_512_bytes_and_no_cpu() {
+    const CONNECTIONS: usize = 18_000;
+    let (server, target) = start_ringwire(1, "/echo");
+    let process = server.process().expect("the server runs");
+    use_every_buffer(&target);
+    let before = process.resident_bytes().expect("the server runs");
+    let report = hold(&server, target, CONNECTIONS, SETTLE);
+    let after = report.cost.server_resident_bytes.expect("the server runs");
+    let each = after.saturating_sub(before) / CONNECTIONS as u64;
+    let cpu = report.cost.server_cpu.expect("the server runs");
+    println!("{each} bytes each, {:.0} us of CPU time in {:?}", micros(cpu), report.cost.elapsed);
+    assert!(each <= 512, "{each} bytes each: {before} before, {after} after");
+    // A single tick of the scheduler's clock is 4 ms and more.
+    assert!(cpu < Duration::from_millis(1), "{} us of CPU time while nothing happened", micros(cpu));
+}
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn two_shards_hold_36000_connections_under_20000_descriptors() {
+    let mut command = ringwire_command(2, "/echo");
+    let limited = ["sh", "-c", "ulimit -n 20000 && exec \"$0\" \"$@\""].map(str::to_owned);
+    command.command.splice(0..0, limited);
+    let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
+    let target = Target::parse(&server.url).expect("a valid URL");
+    hold(&server, target, 36_000, Duration::from_secs(1));
+}

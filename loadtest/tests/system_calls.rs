@@ -1,0 +1,67 @@
+//! System calls of the release server, counted by strace.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Strace, start_ringwire};
+use ringload::workload::echo::{self, EchoOptions, Length};
+use ringload::workload::fanout::{self, FanoutOptions, Pace};
+
+/// Calls that a connection's beginning and end may cost, and those that strace's arrival interrupts.
+const BESIDES: u64 = 20;
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn an_echo_costs_one_enter_and_nothing_else() {
+    const MESSAGES: u64 = 5_000;
+    let (server, target) = start_ringwire(1, "/echo");
+    let strace = Strace::attach(server.pid());
+    let report = echo::run(&EchoOptions {
+        target,
+        connections: 1,
+        depth: 1,
+        bytes: 64,
+        length: Length::Messages(MESSAGES, Duration::from_secs(60)),
+        warm_up: Duration::ZERO,
+        core: None,
+        server: None,
+    })
+    .expect("it runs");
+    let mut calls = strace.finish();
+    assert!(report.accounts.are_clean() && report.accounts.expected >= MESSAGES, "{:?}", report.accounts);
+    let enters = calls.remove("io_uring_enter").unwrap_or(0);
+    let others: u64 = calls.values().sum();
+    println!("{} messages: {enters} io_uring_enter, others {calls:?}", report.accounts.expected);
+    assert!(enters as f64 <= 1.05 * report.accounts.expected as f64, "{enters} for {}", report.accounts.expected);
+    assert!(others <= BESIDES, "{calls:?}");
+}
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn a_publish_to_50_subscribers_costs_at_most_a_tenth_of_a_call_per_delivery() {
+    const SUBSCRIBERS: usize = 50;
+    let (server, target) = start_ringwire(1, "/");
+    let strace = Strace::attach(server.pid());
+    let report = fanout::run(&FanoutOptions {
+        target,
+        topic: "calls".to_owned(),
+        subscribers: SUBSCRIBERS,
+        pace: Pace::Rate(200.0),
+        bytes: 128,
+        time: Duration::from_secs(3),
+        warm_up: Duration::ZERO,
+        core: None,
+        server: None,
+    })
+    .expect("it runs");
+    let calls = strace.finish();
+    assert!(report.accounts.are_clean(), "{:?}", report.accounts);
+    assert!(report.accounts.expected >= 500 * SUBSCRIBERS as u64, "{:?}", report.accounts);
+    let all: u64 = calls.values().sum();
+    let each = all as f64 / report.accounts.arrived as f64;
+    println!("{} deliveries: {each:.4} calls each, {calls:?}", report.accounts.arrived);
+    assert!(each <= 0.1, "{each} calls per delivery: {calls:?}");
+}
