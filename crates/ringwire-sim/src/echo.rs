@@ -64,7 +64,7 @@ impl Connections {
     }
 }
 
-/// Counts how a connection ended, and excuses what shedding does to clients.
+/// Counts how a connection ended.
 pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
     log.count(match reason {
         CloseReason::Clean { .. } => "on_close: clean",
@@ -72,10 +72,7 @@ pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
         CloseReason::EndOfStream => "on_close: end of stream",
         CloseReason::Broken(_) => "on_close: broken",
         CloseReason::TimedOut(_) => "on_close: timed out",
-        CloseReason::Shed => {
-            log.excuse();
-            "on_close: shed"
-        }
+        CloseReason::Shed => "on_close: shed",
     });
 }
 

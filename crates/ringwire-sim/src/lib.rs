@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod connection;
 mod driver;
 mod echo;
 mod fanout;

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 
+use crate::connection::{Connection, Side};
 use crate::faults::{Faults, strikes};
-use crate::pipe::Pipe;
 use crate::trace::Trace;
 
 /// Error numbers of Linux, as [`std::io::Error::from_raw_os_error`] takes them.
@@ -22,24 +22,6 @@ pub(crate) mod errno {
     pub(crate) const ECONNRESET: i32 = 104;
     pub(crate) const ECONNREFUSED: i32 = 111;
     pub(crate) const ECANCELED: i32 = 125;
-}
-
-/// One end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Side {
-    /// A [peer](crate::Peer).
-    Client,
-    /// A descriptor of a shard's driver.
-    Server,
-}
-
-impl Side {
-    fn other(self) -> Self {
-        match self {
-            Side::Client => Side::Server,
-            Side::Server => Side::Client,
-        }
-    }
 }
 
 /// What happens at an instant.
@@ -72,51 +54,6 @@ pub(crate) enum Found {
     Nothing,
     End,
     Failed(i32),
-}
-
-#[derive(Debug)]
-struct End {
-    /// Nobody holds this end any more.
-    closed: bool,
-    /// A reset has reached it.
-    broken: bool,
-    /// Told once, to whoever asks first.
-    error: Option<i32>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    up: Pipe,
-    down: Pipe,
-    client: End,
-    server: End,
-    peer: usize,
-    descriptor: Option<(usize, u32)>,
-    address: SocketAddr,
-    latency: u64,
-    segment_max: usize,
-    /// Whether the network itself has reset it.
-    killed: bool,
-}
-
-impl Connection {
-    fn end(&mut self, side: Side) -> &mut End {
-        match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
-        }
-    }
-
-    fn incoming(&mut self, side: Side) -> &mut Pipe {
-        match side {
-            Side::Client => &mut self.down,
-            Side::Server => &mut self.up,
-        }
-    }
-
-    fn outgoing(&mut self, side: Side) -> &mut Pipe {
-        self.incoming(side.other())
-    }
 }
 
 #[derive(Debug)]
@@ -227,24 +164,8 @@ impl Net {
 
     /// Connects to an address. Refusal shows as a failed read or write.
     pub(crate) fn connect(&mut self, peer: usize, address: SocketAddr) -> usize {
-        let rng = &mut self.rng;
-        let mut buffer = || 1 << rng.u32(6..=14);
-        let (up, down) = (Pipe::new(buffer(), buffer()), Pipe::new(buffer(), buffer()));
-        let latency = 1 << rng.u32(8..=24);
-        let segment_max = [1, 7, 100, 1460, 1460, 1460, 65_536, 65_536][rng.usize(0..8)];
-        let end = || End { closed: false, broken: false, error: None };
-        let connection = Connection {
-            up,
-            down,
-            client: end(),
-            server: end(),
-            peer,
-            descriptor: None,
-            address,
-            latency,
-            segment_max,
-            killed: false,
-        };
+        let connection = Connection::seeded(peer, address, &mut self.rng);
+        let latency = connection.latency;
         self.connections.push(connection);
         let index = self.connections.len() - 1;
         self.schedule(self.now + latency, Occurrence::Arrive(index));

@@ -6,7 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringwire_ring::Instant;
 
-use crate::net::{Found, Net, Occurrence, Side, errno};
+use crate::connection::Side;
+use crate::net::{Found, Net, Occurrence, errno};
 
 /// Something that connects: a client of the shard under test.
 ///

@@ -96,7 +96,7 @@ fn options(rng: &mut Rng) -> EngineOptions {
             backlog_high_bytes: 1 << rng.u32(7..16),
             backlog_bytes_max: 1 << rng.u32(8..16),
             pull_bytes_max: 1 << rng.u32(5..16),
-            memory_bytes_max: if rng.u32(0..8) == 0 { rng.usize(2000..40_000) } else { usize::MAX },
+            memory_bytes_max: if rng.u32(0..6) == 0 { rng.usize(500..10_000) } else { usize::MAX },
         },
         timeouts: Timeouts {
             handshake: Duration::from_secs(100),
@@ -117,8 +117,15 @@ struct Stage {
 
 impl Stage {
     fn new(world: World, log: Log, options: EngineOptions, rng: &mut Rng) -> Self {
-        let sockets_max =
-            if rng.u32(0..4) == 0 { rng.u32(1..6) } else { options.limits.connections_max + Limits::REFUSALS };
+        if options.limits.memory_bytes_max < usize::MAX {
+            // Who is shed before it speaks WebSocket is known to no handler.
+            log.excuse();
+        }
+        let mut sockets_max = options.limits.connections_max + Limits::REFUSALS;
+        if rng.u32(0..4) == 0 {
+            sockets_max = rng.u32(1..6);
+            log.be_scarce();
+        }
         let kernel = KernelOptions {
             sockets_max,
             // Two for each socket, an accept, and one to spare: a full driver refuses even what never completes.
@@ -144,8 +151,8 @@ impl Stage {
         }
         let mailboxes: Mailboxes<H::Mail> = (0..shards).map(|_| Mailbox::new(MAILBOX_ENTRIES)).collect();
         let within = Duration::from_secs(rng.u64(1..200));
-        let drainer = Drainer { mailboxes: Arc::clone(&mailboxes), within, log: log.clone(), done: false };
         let early = rng.u32(0..4) == 0;
+        let drainer = Drainer { mailboxes: Arc::clone(&mailboxes), within, early, log: log.clone(), done: false };
         let after = if early { Duration::from_nanos(1 << rng.u32(10..28)) } else { Duration::from_secs(1000) };
         world.add_peer(Box::new(drainer), after);
 
@@ -197,6 +204,8 @@ fn turn_until_drained<H: Handler>(shard: &mut Shard<SimDriver, H>) {
 struct Drainer<M> {
     mailboxes: Mailboxes<M>,
     within: Duration,
+    /// Whether clients are still at work.
+    early: bool,
     log: Log,
     done: bool,
 }
@@ -204,7 +213,11 @@ struct Drainer<M> {
 impl<M: Send> Peer for Drainer<M> {
     fn act(&mut self, wire: &mut Wire<'_>) {
         wire.note("drain within # ns", &[self.within.as_nanos() as u64]);
-        self.log.excuse();
+        if self.early {
+            self.log.excuse();
+        } else {
+            self.log.be_late();
+        }
         self.mailboxes.iter().for_each(|mailbox| mailbox.force(Post::Drain(self.within)));
         self.done = true;
     }

@@ -32,12 +32,34 @@ pub(crate) struct Log {
 struct Inner {
     counts: BTreeMap<&'static str, u64>,
     lenient: bool,
+    late: bool,
+    scarce: bool,
 }
 
 impl Log {
     /// Counts an occurrence.
     pub(crate) fn count(&self, what: &'static str) {
         *self.inner.lock().expect("no holder panics").counts.entry(what).or_default() += 1;
+    }
+
+    /// So much time has passed that only clients who wait for the end may still be there.
+    pub(crate) fn be_late(&self) {
+        self.inner.lock().expect("no holder panics").late = true;
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.inner.lock().expect("no holder panics").late
+    }
+
+    /// There are fewer descriptors than clients: some may wait for one in vain.
+    pub(crate) fn be_scarce(&self) {
+        self.inner.lock().expect("no holder panics").scarce = true;
+    }
+
+    /// Whether a connection may be reset without an answer: an accept failed, or could not be made in time.
+    pub(crate) fn may_be_unanswered(&self) -> bool {
+        let inner = self.inner.lock().expect("no holder panics");
+        !inner.late || inner.scarce
     }
 
     /// From now on connections may end early: the shard drains, or sheds.

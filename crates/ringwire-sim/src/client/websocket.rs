@@ -211,7 +211,9 @@ impl WebSocketClient {
             let asked = matches!(self.script.ending, Ending::Ask(asked) if code == Some(asked));
             let complete = code == Some(COMPLETE) && self.check.subscription.is_some();
             let other = complete || code == Some(OVERFLOW) || self.log.is_excused();
-            let waits = self.script.ending == Ending::Wait;
+            // Subscribers have all been served by then.
+            let late = self.log.is_late() && self.check.subscription.is_none();
+            let waits = self.script.ending == Ending::Wait && (late || complete);
             assert!(asked || other || waits, "{} is closed with {code:?}", self.describe());
             if !asked {
                 // Who closes on its own need not answer what was on its way.
@@ -230,7 +232,9 @@ impl WebSocketClient {
             (_, Some(503)) => "refused with 503",
             (_, Some(status)) => panic!("refused with {status}"),
             _ if killed => "reset by the network",
-            (Read::Reset { .. }, _) if self.check.received_bytes == 0 => "lost by a failing accept",
+            (Read::Reset { .. }, _) if self.check.received_bytes == 0 && self.log.may_be_unanswered() => {
+                "lost by a failing accept"
+            }
             _ if self.log.is_excused() => "ended by a drain or by shedding",
             (_, None) => self.judge_ending(end),
         };

@@ -18,9 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringwire_ring::{Arena, Completion, Data, Event, Lease, Listener, Op, OpToken, Socket, SubmitError, Wait};
 
+use crate::connection::Side;
 use crate::driver::SimWaker;
 use crate::faults::strikes;
-use crate::net::{Net, Occurrence, Side};
+use crate::net::{Net, Occurrence};
 use buffers::Buffers;
 use table::{Kind, Operation, Table, untracked};
 

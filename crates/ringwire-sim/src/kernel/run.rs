@@ -6,8 +6,9 @@ use ringwire_ring::{Arena, Completion, Data, Event, Lease, OpToken, Socket};
 
 use super::table::Kind;
 use super::{Descriptor, Kernel};
+use crate::connection::Side;
 use crate::faults::strikes;
-use crate::net::{Found, Net, Side, errno};
+use crate::net::{Found, Net, errno};
 
 impl Kernel {
     /// Starts a submitted operation.
