@@ -1,8 +1,8 @@
-//! What the tests need beside Rust: Python packages in a venv, npm packages, and Chromium.
+//! What the tests need beside Rust: Python packages in a venv, npm packages, and a few programs.
 //!
 //! Each thing is installed once, under the target directory, at the versions the checkout pins; a stamp with the text
-//! of the pins says that the installation is complete. Chromium comes from the system's packages. An error says what
-//! is missing and what would help, as one reads it in a step's result.
+//! of the pins says that the installation is complete. Programs come from the system's packages. An error says what is
+//! missing and what would help, as one reads it in a step's result.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,30 +62,37 @@ pub(crate) fn npm_packages(context: &Context, deadline: Deadline) -> Result<Path
     Ok(modules)
 }
 
-/// A Chromium to drive: `$CHROMIUM`, one on the path, or Debian's, installed now if this may be done.
+/// A Chromium to drive: `$CHROMIUM`, one on the path, or Debian's.
 pub(crate) fn chromium(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
-    if let Some(named) = std::env::var_os("CHROMIUM") {
-        return Ok(named.into());
+    match std::env::var_os("CHROMIUM") {
+        Some(named) => Ok(named.into()),
+        None => program(context, &["chromium", "chromium-browser", "google-chrome"], deadline)
+            .map_err(|reason| format!("{reason}, or name a Chromium in $CHROMIUM")),
     }
-    if let Some(found) = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| on_path(name)) {
+}
+
+/// The first of these programs that is on the path; otherwise the first of them as Debian's package of that name has
+/// it, installed now if this may be done.
+pub(crate) fn program(context: &Context, names: &[&str], deadline: Deadline) -> Result<PathBuf, String> {
+    if let Some(found) = names.iter().find_map(|name| on_path(name)) {
         return Ok(found);
     }
-    let by_hand = "install Chromium, or name one in $CHROMIUM";
+    let name = names[0];
     if on_path("apt-get").is_none() {
-        return Err(format!("no Chromium here, and no apt-get to install it with: {by_hand}"));
+        return Err(format!("no {name} here, and no apt-get to install it with: install it by hand"));
     }
     let user = process::output(context.command("id").arg("-u"), &log(context, "id")?, deadline)?;
     if user.trim() != "0" {
-        return Err(format!("no Chromium here, and only root may apt-get install it: {by_hand}"));
+        return Err(format!("no {name} here, and only root may apt-get install it: install it by hand"));
     }
-    println!("installing Debian's Chromium");
-    for arguments in [&["-qq", "update"][..], &["-qq", "install", "--yes", "--no-install-recommends", "chromium"]] {
+    println!("installing Debian's {name}");
+    for arguments in [&["-qq", "update"][..], &["-qq", "install", "--yes", "--no-install-recommends", name]] {
         let mut apt = context.command("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
         process::run_quietly(&mut apt, &log(context, "apt-get")?, deadline)
-            .map_err(|error| format!("Chromium could not be installed ({by_hand}): {error}"))?;
+            .map_err(|error| format!("{name} could not be installed: install it by hand ({error})"))?;
     }
-    on_path("chromium").ok_or_else(|| format!("apt-get installed no chromium: {by_hand}"))
+    on_path(name).ok_or_else(|| format!("apt-get installed no {name}: install it by hand"))
 }
 
 /// The folder that holds cargo-fuzz: any, if it is on the path, or one of its own that it is built into now.

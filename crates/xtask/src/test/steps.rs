@@ -91,7 +91,9 @@ fn build(context: &Context, deadline: Deadline) -> Outcome {
 }
 
 fn python(context: &Context, deadline: Deadline) -> Outcome {
-    with(context, provision::python_clients(context, deadline), |python| {
+    let needs =
+        provision::program(context, &["curl"], deadline).and_then(|_curl| provision::python_clients(context, deadline));
+    with(context, needs, |python| {
         let mut pytest = against_server(context, &python, deadline)?;
         // Neither bytecode nor a cache is written into the source tree.
         pytest.env("PYTHONDONTWRITEBYTECODE", "1");
@@ -123,13 +125,19 @@ fn autobahn(context: &Context, deadline: Deadline) -> Outcome {
     })
 }
 
-/// One test at a time: these count system calls, memory and time. Documentation tests have none of that, and what
-/// they mark as ignored is not meant to run.
+/// The ignored tests, one at a time: these count system calls, memory and time, of the release server beside them.
+/// Documentation tests have none of that, and what they mark as ignored is not meant to run.
 fn release(context: &Context, deadline: Deadline) -> Outcome {
-    let mut cargo =
-        context.cargo(&["test", "--release", "--workspace", "--exclude", "xtask", "--exclude", "ringwire-benches"]);
-    cargo.args(["--lib", "--bins", "--tests", "--", "--ignored", "--test-threads=1"]);
-    process::run(&mut cargo, deadline).into()
+    with(context, provision::program(context, &["strace"], deadline), |_| {
+        let server = server::build(context, deadline)?;
+        let floor = ["build", "--release", "--quiet", "--package", "ringwire-benches", "--bin", "floor"];
+        process::run(&mut context.cargo(&floor), deadline)?;
+        let mut cargo = context.cargo(&["test", "--release", "--workspace"]);
+        cargo.args(["--exclude", "xtask", "--exclude", "ringwire-benches", "--lib", "--bins", "--tests"]);
+        cargo.args(["--", "--ignored", "--test-threads=1", "--nocapture"]);
+        cargo.env("RINGWIRE_BIN", server).env("RINGWIRE_FLOOR_BIN", context.target.join("release/floor"));
+        process::run(&mut cargo, deadline)
+    })
 }
 
 /// Each target for a while, from its seeds. What libFuzzer finds goes to `fuzz/corpus`, which is not kept.
