@@ -82,6 +82,8 @@ pub(crate) struct Flags {
     pub(crate) paused: bool,
     /// The application has accepted it, and must be told of its end.
     pub(crate) opened: bool,
+    /// Its end waits for the peer's.
+    pub(crate) lingers: bool,
 }
 
 impl Connection {

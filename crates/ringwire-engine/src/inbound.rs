@@ -12,6 +12,16 @@ use crate::connection::{HttpState, Life, Protocol};
 use crate::handler::{Accept, CloseReason, Handler, Response, Side, Upgrade};
 use crate::http;
 use crate::shard::Shard;
+use crate::teardown::Leave;
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Perhaps another request.
+    Request,
+    /// The end of the connection.
+    Leave(Leave),
+}
 
 /// What looking at bytes as HTTP came to.
 enum Step {
@@ -141,10 +151,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let response = self.with_handler(|handler, cx| handler.on_http(cx, &request, body));
         let connection = self.core.slab.at(slot);
         let waiting_bytes = connection.waiting_bytes() + connection.staged.len();
-        let keep_alive = request.keep_alive()
-            && self.ending.is_none()
-            && waiting_bytes < self.core.options.limits.backlog_high_bytes;
-        self.respond(slot, response, keep_alive, request.method() == "HEAD");
+        let overrun = waiting_bytes >= self.core.options.limits.backlog_high_bytes;
+        let then = match (request.keep_alive(), overrun || self.ending.is_some()) {
+            (true, false) => Then::Request,
+            (true, true) => Then::Leave(Leave::Linger),
+            (false, _) => Then::Leave(Leave::Close),
+        };
+        self.respond(slot, response, then, request.method() == "HEAD");
         Step::Done(head_bytes + body_bytes)
     }
 
@@ -157,18 +170,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Refuses what is at the front of the stream, and ends the connection: where the next request starts is unknown.
     fn refuse(&mut self, slot: u32, status: u16, words: &str) -> Step {
-        self.respond(slot, Response::text(status, words), false, false);
+        self.respond(slot, Response::text(status, words), Then::Leave(Leave::Linger), false);
         Step::Done(0)
     }
 
-    /// Answers a request; without `keep_alive` the connection ends behind the answer.
-    pub(crate) fn respond(&mut self, slot: u32, response: Response, keep_alive: bool, head_only: bool) {
+    /// Answers a request, and ends the connection behind the answer if no other may follow.
+    pub(crate) fn respond(&mut self, slot: u32, response: Response, then: Then, head_only: bool) {
         let mut head = Vec::with_capacity(256);
-        http::write_head(&response, keep_alive, &mut head);
+        http::write_head(&response, then == Then::Request, &mut head);
         let body: &[u8] = if head_only { &[] } else { &response.body };
         self.with_handler(|_, cx| cx.stage(slot, &[&head, body]));
-        if !keep_alive {
-            self.finish_slot(slot, &CloseReason::EndOfStream);
+        if let Then::Leave(leave) = then {
+            self.finish_slot(slot, &CloseReason::EndOfStream, leave);
         }
     }
 
@@ -180,14 +193,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Err(refusal) => {
                 let mut response = Response::text(refusal.status, format!("{}\n", refusal.message));
                 response.headers.extend(refusal.headers.iter().map(|&(name, value)| (name, value.to_owned())));
-                return self.respond(slot, response, false, false);
+                return self.respond(slot, response, Then::Leave(Leave::Linger), false);
             }
         };
         if self.ending.is_some() {
-            return self.respond(slot, Response::text(503, "the server is going away\n"), false, false);
+            let response = Response::text(503, "the server is going away\n");
+            return self.respond(slot, response, Then::Leave(Leave::Linger), false);
         }
         match self.with_handler(|handler, cx| handler.on_upgrade(cx, id, request)) {
-            Upgrade::Reject(response) => self.respond(slot, response, false, false),
+            Upgrade::Reject(response) => self.respond(slot, response, Then::Leave(Leave::Linger), false),
             Upgrade::Accept(Accept { subprotocol, headers }) => {
                 let subprotocol = subprotocol.map(|name| ("Sec-WebSocket-Protocol", name));
                 let extra = subprotocol.iter().chain(&headers).map(|(name, value)| (*name, http::one_line(value)));
@@ -287,8 +301,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             _ => "",
         };
         let action = self.with_handler(|_, cx| cx.close_slot(slot, event, words));
+        let leave = if matches!(reason, CloseReason::Violation(_)) { Leave::Linger } else { Leave::Close };
         if action != CloseAction::Ignore {
-            self.finish_slot(slot, reason);
+            self.finish_slot(slot, reason, leave);
         }
     }
 }

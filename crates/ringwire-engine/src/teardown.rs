@@ -1,9 +1,11 @@
 //! How connections come and go. Three steps lead out: terminate, join, release.
 //!
-//! A connection that ends well first finishes: its last bytes go out, its side of the stream is shut, and what the
-//! peer still sends is dropped until the peer shuts its side too. Closing at once instead would make the kernel answer
-//! unread bytes with a reset, which can overtake the close frame. One that breaks or runs out of time goes to the next
-//! step directly: everything in flight is cancelled, and its last completion closes the socket.
+//! A connection that ends well first finishes: its last bytes go out. If the peer may still be sending, as after a
+//! violation, it then lingers: its side of the stream is shut, and what comes in is dropped until the peer shuts its
+//! side too. Closing at once would make the kernel answer unread bytes with a reset, which can overtake the close
+//! frame. After a closing handshake the peer has nothing to send, and nobody waits: a shutdown costs a worker thread of
+//! the kernel's (`IORING_OP_SHUTDOWN` always runs on one). A connection that breaks or runs out of time goes to the
+//! next step directly: everything in flight is cancelled, and its last completion closes the socket.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +15,17 @@ use ringwire_ring::{Driver, Op, Socket};
 
 use crate::connection::{Connection, Life, Protocol};
 use crate::handler::{CloseReason, Handler, Response, Timeout};
+use crate::inbound::Then;
 use crate::shard::{CUT_TIMEOUT, Ending, Shard, Status};
+
+/// How a connection that ends well leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// The peer has nothing more to say.
+    Close,
+    /// The peer may still be sending.
+    Linger,
+}
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// A connection came in, or accepting failed.
@@ -46,7 +58,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.receive(slot);
         if refuse || self.ending.is_some() {
             let words = "the server has as many connections as it takes; try again later\n";
-            self.respond(slot, Response::text(503, words).header("Retry-After", "1"), false, false);
+            self.respond(
+                slot,
+                Response::text(503, words).header("Retry-After", "1"),
+                Then::Leave(Leave::Linger),
+                false,
+            );
         } else {
             self.core.set_deadline(slot, self.core.options.timeouts.handshake);
         }
@@ -87,7 +104,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.end(slot, &CloseReason::EndOfStream);
             }
             // A client may shut its side behind its last request; it still gets the responses.
-            Life::Live => self.finish_slot(slot, &CloseReason::EndOfStream),
+            Life::Live => self.finish_slot(slot, &CloseReason::EndOfStream, Leave::Close),
             Life::Finishing => {}
             Life::Lingering | Life::Joining => {
                 connection.life = Life::Joining;
@@ -98,19 +115,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// Ends a served connection well: what is staged for it still goes out.
-    pub(crate) fn finish_slot(&mut self, slot: u32, reason: &CloseReason) {
+    pub(crate) fn finish_slot(&mut self, slot: u32, reason: &CloseReason, leave: Leave) {
         let connection = self.core.slab.at(slot);
         if connection.life != Life::Live {
             return;
         }
         connection.life = Life::Finishing;
+        connection.flags.lingers = leave == Leave::Linger;
         connection.flags.paused = false;
         self.core.set_deadline(slot, self.core.options.timeouts.close);
         self.core.list(slot);
         self.say_closed(slot, reason);
     }
 
-    /// Shuts our side of the connections whose last bytes are out.
+    /// Ends the connections whose last bytes are out: closes them, or shuts our side of the stream.
     pub(crate) fn finish(&mut self) {
         for slot in std::mem::take(&mut self.core.finishing) {
             let Some(connection) = self.core.slab.try_at(slot) else { continue };
@@ -120,13 +138,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if let Protocol::WebSocket { phase, .. } = &mut connection.protocol {
                 (*phase, _) = phase.on(CloseEvent::CloseTransmitted);
             }
-            if connection.receive.is_some() {
+            if connection.flags.lingers && connection.receive.is_some() {
                 connection.life = Life::Lingering;
                 let socket = connection.socket;
                 self.submit(Op::Shutdown(socket), slot);
             } else {
-                connection.life = Life::Joining;
-                self.close_if_joined(slot);
+                self.end(slot, &CloseReason::EndOfStream);
             }
         }
     }
@@ -212,7 +229,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match (connection.life, &connection.protocol) {
             (Life::Live, Protocol::Http(http)) if !http.buffer.is_empty() => {
                 let response = Response::text(408, "the request did not come whole in time\n");
-                self.respond(slot, response, false, false);
+                self.respond(slot, response, Then::Leave(Leave::Linger), false);
             }
             // Nothing was asked: there is nothing to answer.
             (Life::Live, Protocol::Http(_)) => self.end(slot, &CloseReason::TimedOut(Timeout::Handshake)),
@@ -268,7 +285,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 continue;
             }
             if self.core.slab.at(slot).phase() == Phase::Connecting {
-                self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Drain));
+                self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Drain), Leave::Close);
             } else {
                 let event = CloseEvent::LocalClose(CloseCode::GOING_AWAY);
                 self.with_handler(|_, cx| cx.close_slot(slot, event, "the server is going away"));
