@@ -8,7 +8,7 @@ use ringwire_engine::codec::Opcode;
 use ringwire_engine::{CloseReason, EngineOptions};
 
 use crate::support::client::{Client, Heard};
-use crate::support::server::{Server, options};
+use crate::support::server::{Server, options, take_turn};
 
 fn room_for_ten() -> EngineOptions {
     let mut options = options();
@@ -76,6 +76,7 @@ fn serve_until_standard_input_ends() {
 #[test]
 fn more_connections_than_descriptors() {
     const DESCRIPTORS: usize = 100;
+    let _turn = take_turn();
     let program = std::env::current_exe().expect("this program's path");
     let command = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --ignored --exact --nocapture \"$1\"");
     let mut child = Command::new("sh")

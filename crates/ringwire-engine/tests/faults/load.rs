@@ -117,7 +117,8 @@ fn a_peer_that_stops_reading_is_not_read_from() {
     pause(Duration::from_millis(300));
     assert_eq!(server.seen(|seen| seen.message_bytes), echoed, "nothing more is read from them");
     let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < DEAF << 20, "{DEAF} peers that do not read cost {grown} bytes");
+    // The shard's own buffers and arenas, touched for the first time, are 4 MiB.
+    assert!(grown < (4 + DEAF) << 20, "{DEAF} peers that do not read cost {grown} bytes");
 
     let clock = Clock::start();
     let mut other = server.open();
@@ -166,6 +167,8 @@ fn a_flood_of_pings_is_answered_and_holds_no_memory() {
     let server = Server::start(options());
     let before = resident_bytes();
     let mut client = server.open();
+    // The pongs soon fill this.
+    socket2::SockRef::from(client.stream()).set_recv_buffer_size(32 * 1024).expect("buffer size");
     let ping = client.frame(true, Opcode::Ping, &[b'p'; 125]);
     let flood = ping.repeat(100);
     let mut writer = client.stream().try_clone().expect("a second handle");

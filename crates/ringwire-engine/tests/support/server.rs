@@ -22,7 +22,6 @@ pub(crate) struct Server {
     engine: Engine<Ask>,
     accounts: Arc<Accounts>,
     descriptors_before: usize,
-    /// Tests of this process run one at a time, so that its descriptors and memory are one server's.
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -74,6 +73,12 @@ pub(crate) fn options() -> EngineOptions {
     options
 }
 
+/// Waits until no other test runs: what this process has of descriptors and memory is one test's.
+pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|failed_before| failed_before.into_inner())
+}
+
 /// Descriptors of this process that are no client's.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("procfs").count() - Client::alive()
@@ -88,8 +93,7 @@ pub(crate) fn resident_bytes() -> usize {
 
 impl Server {
     pub(crate) fn start(options: EngineOptions) -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(|failed_before| failed_before.into_inner());
+        let turn = take_turn();
         let descriptors_before = descriptors();
         let accounts = Arc::new(Accounts::default());
         let shared = Arc::clone(&accounts);
