@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Outcome;
 use crate::context::Context;
 use crate::process::{self, Deadline};
+use crate::tidy::SourceFile;
 use crate::{conformance, provision, server, tidy};
 
 /// One step.
@@ -125,19 +126,44 @@ fn autobahn(context: &Context, deadline: Deadline) -> Outcome {
     })
 }
 
-/// The ignored tests, one at a time: these count system calls, memory and time, of the release server beside them.
-/// Documentation tests have none of that, and what they mark as ignored is not meant to run.
+/// The tests that are ignored but for this step, one at a time: these count system calls, memory and time, of the
+/// release server beside them.
 fn release(context: &Context, deadline: Deadline) -> Outcome {
     with(context, provision::program(context, &["strace"], deadline), |_| {
+        let tests = measurements(&tidy::files(context)?);
+        if tests.is_empty() {
+            return Err(format!("no test is ignored with a reason that says: {MEASUREMENT}"));
+        }
         let server = server::build(context, deadline)?;
         let floor = ["build", "--release", "--quiet", "--package", "ringwire-benches", "--bin", "floor"];
         process::run(&mut context.cargo(&floor), deadline)?;
-        let mut cargo = context.cargo(&["test", "--release", "--workspace"]);
-        cargo.args(["--exclude", "xtask", "--exclude", "ringwire-benches", "--lib", "--bins", "--tests"]);
+        let mut cargo = context.cargo(&["test", "--release", "--quiet"]);
+        for (package, test) in &tests {
+            cargo.args(["--package", package, "--test", test]);
+        }
         cargo.args(["--", "--ignored", "--test-threads=1", "--nocapture"]);
         cargo.env("RINGWIRE_BIN", server).env("RINGWIRE_FLOOR_BIN", context.target.join("release/floor"));
         process::run(&mut cargo, deadline)
     })
+}
+
+/// What the reason of an ignored test says if this step is to run it.
+const MEASUREMENT: &str = "run by cargo xtask test";
+
+/// The packages and names of the integration tests that hold measurements.
+fn measurements(files: &[SourceFile]) -> Vec<(String, String)> {
+    let is_test = |file: &&SourceFile| file.path.ends_with(".rs") && file.text.contains(MEASUREMENT);
+    let name = |file: &SourceFile| {
+        // FOLDER/tests/NAME.rs, or FOLDER/tests/NAME/anything.rs.
+        let (folder, test) = file.path.split_once("/tests/")?;
+        let test = test.split('/').next()?.trim_end_matches(".rs");
+        let manifest = files.iter().find(|other| other.path == format!("{folder}/Cargo.toml"))?;
+        Some((tidy::package_name(&manifest.text)?, test.to_owned()))
+    };
+    let mut tests: Vec<_> = files.iter().filter(is_test).filter_map(name).collect();
+    tests.sort();
+    tests.dedup();
+    tests
 }
 
 /// Each target for a while, from its seeds. What libFuzzer finds goes to `fuzz/corpus`, which is not kept.
@@ -245,4 +271,25 @@ fn tools_first(folder: &Path) -> std::ffi::OsString {
 fn here(mut command: Command, deadline: Deadline) -> bool {
     let quiet = std::process::Stdio::null;
     process::run(command.stdout(quiet()).stderr(quiet()), deadline.within(minutes(1))).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::source_file;
+
+    #[test]
+    fn measurements_are_found_by_the_reason_they_are_ignored_for() {
+        let marked = format!("//! x\n#[ignore = \"{MEASUREMENT}\"]\n");
+        let files = [
+            source_file("loadtest/Cargo.toml", "[package]\nname = \"ringload\"\n"),
+            source_file("crates/a/Cargo.toml", "[package]\nname = \"ringwire-a\"\n"),
+            source_file("loadtest/tests/idle.rs", &marked),
+            source_file("loadtest/tests/quick.rs", "//! x\n#[ignore = \"a part of another\"]\n"),
+            source_file("crates/a/tests/whole/one.rs", &marked),
+            source_file("crates/a/tests/whole/main.rs", &marked),
+        ];
+        let expected = [("ringload", "idle"), ("ringwire-a", "whole")];
+        assert_eq!(measurements(&files), expected.map(|(package, test)| (package.to_owned(), test.to_owned())));
+    }
 }

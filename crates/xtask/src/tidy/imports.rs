@@ -91,7 +91,8 @@ fn strangers(package: &str) -> impl Iterator<Item = (&'static str, &'static str)
     HOMES.iter().copied().filter(move |(_, home)| *home != package && package != FREE)
 }
 
-fn package_name(manifest: &str) -> Option<String> {
+/// The name of the package that a manifest describes.
+pub(crate) fn package_name(manifest: &str) -> Option<String> {
     let (_, package) = manifest.split_once("[package]")?;
     let line = package.lines().take_while(|line| !line.starts_with('[')).find(|line| line.starts_with("name"))?;
     Some(line.split_once('=')?.1.trim().trim_matches('"').to_owned())

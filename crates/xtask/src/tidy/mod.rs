@@ -17,6 +17,8 @@ use crate::context::Context;
 use crate::process::{self, Deadline};
 use crate::provision;
 
+pub(crate) use imports::package_name;
+
 /// A file of the checkout.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceFile {
@@ -81,7 +83,7 @@ fn check(files: &[SourceFile]) -> Vec<Finding> {
 }
 
 /// Every text file that git tracks, or would track, and that is there.
-fn files(context: &Context) -> Result<Vec<SourceFile>, String> {
+pub(crate) fn files(context: &Context) -> Result<Vec<SourceFile>, String> {
     let mut git = context.command("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]);
     let listed = process::output(&mut git, &provision::log(context, "git")?, Deadline::after(Duration::from_secs(30)))?;
