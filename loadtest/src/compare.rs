@@ -162,11 +162,9 @@ impl Comparison {
             ]);
             (name.clone(), members)
         });
-        let machine = Machine::this();
         Json::object([
             ("options", self.options.clone()),
-            ("kernel", machine.kernel.as_str().into()),
-            ("cpu", machine.cpu.as_str().into()),
+            ("machine", Machine::this().to_json()),
             ("rounds_disturbed", self.rounds_disturbed().into()),
             ("servers", Json::Object(servers.collect())),
         ])

@@ -98,18 +98,12 @@ impl Report {
 
     /// The report as JSON.
     pub fn to_json(&self) -> Json {
-        let machine = Machine::this();
-        let machine = Json::object([
-            ("kernel", machine.kernel.as_str().into()),
-            ("cpu", machine.cpu.as_str().into()),
-            ("cores", machine.cores.into()),
-        ]);
         let findings = self.findings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         Json::object([
             ("workload", self.workload.into()),
             ("target", self.target.as_str().into()),
             ("options", self.options.clone()),
-            ("machine", machine),
+            ("machine", Machine::this().to_json()),
             ("messages", self.messages.into()),
             ("messages_per_second", self.rate().into()),
             ("latency_us", latency_json(&self.latency)),

@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::json::Json;
+
 /// A tick of `/proc/PID/stat`: `USER_HZ` is 100 on every architecture that this runs on.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -86,6 +88,8 @@ pub struct Machine {
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
+    /// What new TCP connections use against congestion, which costs CPU time on loopback too.
+    pub congestion_control: String,
 }
 
 impl Machine {
@@ -95,7 +99,23 @@ impl Machine {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
         let cores = ringwire_ring::linux::allowed_cores().map_or(1, |cores| cores.len());
-        Self { kernel: known(kernel.trim()), cpu: known(cpu.unwrap_or_default()), cores }
+        let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+        Self {
+            kernel: known(kernel.trim()),
+            cpu: known(cpu.unwrap_or_default()),
+            cores,
+            congestion_control: known(congestion.trim()),
+        }
+    }
+
+    /// The machine, for a report.
+    pub fn to_json(&self) -> Json {
+        Json::object([
+            ("kernel", self.kernel.as_str().into()),
+            ("cpu", self.cpu.as_str().into()),
+            ("cores", self.cores.into()),
+            ("tcp_congestion_control", self.congestion_control.as_str().into()),
+        ])
     }
 }
 

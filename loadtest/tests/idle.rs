@@ -30,14 +30,22 @@ fn use_every_buffer(target: &Target) {
     }
 }
 
-fn hold(server: &Server, target: Target, connections: usize, settle: Duration) -> Report {
+fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) -> Report {
     let limit = raise_descriptor_limit().expect("the limit can be asked for");
     assert!(limit >= 19_950, "RLIMIT_NOFILE is {limit}, and a ring of this test needs 19,950: raise its hard limit");
     let process = server.process().expect("the server runs");
-    let options = IdleOptions { target, connections, settle, time: Duration::from_secs(3), server: Some(process) };
+    let options = IdleOptions {
+        target: target.clone(),
+        connections,
+        settle,
+        time: Duration::from_secs(3),
+        server: Some(process),
+    };
     let report = idle::run(&options).expect("all connections open");
     println!("{}", report.to_text());
     assert_eq!(report.accounts.ended, 0, "{:?}", report.accounts);
+    // All have closed at once, and the next client is served.
+    Connector::new(target).open().expect("the server accepts");
     report
 }
 
@@ -49,7 +57,7 @@ fn an_idle_connection_costs_at_most_512_bytes_and_no_cpu() {
     let process = server.process().expect("the server runs");
     use_every_buffer(&target);
     let before = process.resident_bytes().expect("the server runs");
-    let report = hold(&server, target, CONNECTIONS, SETTLE);
+    let report = hold(&server, &target, CONNECTIONS, SETTLE);
     let after = report.cost.server_resident_bytes.expect("the server runs");
     let each = after.saturating_sub(before) / CONNECTIONS as u64;
     let cpu = report.cost.server_cpu.expect("the server runs");
@@ -67,5 +75,5 @@ fn two_shards_hold_36000_connections_under_20000_descriptors() {
     command.command.splice(0..0, limited);
     let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
     let target = Target::parse(&server.url).expect("a valid URL");
-    hold(&server, target, 36_000, Duration::from_secs(1));
+    hold(&server, &target, 36_000, Duration::from_secs(1));
 }
