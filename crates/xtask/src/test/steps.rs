@@ -67,7 +67,7 @@ fn clippy(context: &Context, deadline: Deadline) -> Outcome {
 }
 
 fn test(context: &Context, deadline: Deadline) -> Outcome {
-    process::run(&mut context.cargo(&["test", "--workspace", "--quiet"]), deadline).into()
+    process::run(&mut context.cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]), deadline).into()
 }
 
 fn doc(context: &Context, deadline: Deadline) -> Outcome {
@@ -137,7 +137,7 @@ fn release(context: &Context, deadline: Deadline) -> Outcome {
         let server = server::build(context, deadline)?;
         let floor = ["build", "--release", "--quiet", "--package", "ringwire-benches", "--bin", "floor"];
         process::run(&mut context.cargo(&floor), deadline)?;
-        let mut cargo = context.cargo(&["test", "--release", "--quiet"]);
+        let mut cargo = context.cargo(&["test", "--release", "--quiet", "--no-fail-fast"]);
         for (package, test) in &tests {
             cargo.args(["--package", package, "--test", test]);
         }
