@@ -97,7 +97,7 @@ impl Outbox<'_> {
         if connection.staged.is_empty() {
             self.ready.push(link as u32);
         }
-        self.ring.arena().append(&mut connection.staged, &[bytes]);
+        self.ring.stage().append(&mut connection.staged, &[bytes]);
     }
 }
 

@@ -103,7 +103,7 @@ impl RingEcho {
                 let connection = &mut self.connections[slot as usize];
                 match self.path {
                     SendPath::Transmit if !connection.sending && connection.pending.is_empty() => {
-                        self.ring.arena().append(&mut connection.staged, &[lease.bytes()]);
+                        self.ring.stage().append(&mut connection.staged, &[lease.bytes()]);
                     }
                     _ => connection.pending.extend_from_slice(lease.bytes()),
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringwire_codec::{
     CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, FrameHeader, Opcode, encode_close,
 };
-use ringwire_ring::{Arena, Instant};
+use ringwire_ring::{Instant, Stage};
 
 use crate::connection::{Connection, Life, Protocol};
 use crate::mailbox::{Mailboxes, Post};
@@ -36,7 +36,7 @@ pub(crate) struct Core<M> {
 /// A handler's hands. Valid for one call.
 pub struct Context<'a, M> {
     pub(crate) core: &'a mut Core<M>,
-    pub(crate) arena: &'a mut Arena,
+    pub(crate) stage: Stage<'a>,
 }
 
 impl<M> fmt::Debug for Context<'_, M> {
@@ -158,7 +158,7 @@ impl<M> Context<'_, M> {
     /// The same for the connection that now has this slot, if any.
     pub fn ready_slot(&mut self, slot: usize) {
         let slot = slot as u32;
-        if let Some(connection) = self.core.slab.try_at(slot) {
+        if let Some(connection) = self.core.slab.try_at(slot).filter(|connection| connection.life == Life::Live) {
             connection.flags.pull = true;
             if connection.blocked.is_none() {
                 self.core.list(slot);
@@ -202,7 +202,7 @@ impl<M> Context<'_, M> {
             }
             self.core.count(slot);
         } else {
-            self.arena.append(&mut connection.staged, pieces);
+            self.stage.append(&mut connection.staged, pieces);
             self.core.list(slot);
         }
     }

@@ -8,8 +8,7 @@ pub(crate) fn write_head(response: &Response, keep_alive: bool, out: &mut Vec<u8
     for (name, value) in &response.headers {
         header(name, value, out);
     }
-    // These have no body by definition (RFC 9110 §8.6).
-    if !matches!(response.status, 100..=199 | 204 | 304) {
+    if has_body(response.status) {
         header("Content-Length", &response.body.len().to_string(), out);
     }
     // An Upgrade field is meant for the next hop only, which Connection must say (RFC 9110 §7.8).
@@ -22,6 +21,11 @@ pub(crate) fn write_head(response: &Response, keep_alive: bool, out: &mut Vec<u8
     };
     header("Connection", connection, out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a response of this status has a body; the others have none by definition (RFC 9110 §6.4.1).
+pub(crate) fn has_body(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 304)
 }
 
 fn start(status: u16, out: &mut Vec<u8>) {

@@ -178,7 +178,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn respond(&mut self, slot: u32, response: Response, then: Then, head_only: bool) {
         let mut head = Vec::with_capacity(256);
         http::write_head(&response, then == Then::Request, &mut head);
-        let body: &[u8] = if head_only { &[] } else { &response.body };
+        let body: &[u8] = if head_only || !http::has_body(response.status) { &[] } else { &response.body };
         self.with_handler(|_, cx| cx.stage(slot, &[&head, body]));
         if let Then::Leave(leave) = then {
             self.finish_slot(slot, &CloseReason::EndOfStream, leave);

@@ -86,11 +86,12 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// The same, even beyond the capacity. For what must arrive.
+    /// Puts mail in even beyond the capacity, and wakes the reader in any case. For what must arrive.
     pub fn force(&self, mail: M) {
-        let wake = self.push(&mut self.lock(), mail);
-        if wake {
-            self.wake();
+        self.push(&mut self.lock(), mail);
+        // Whoever took over waking the reader may have died before doing so.
+        if let Some(wake) = self.wake.get() {
+            wake();
         }
     }
 

@@ -101,7 +101,7 @@ impl Default for Limits {
 pub struct Timeouts {
     /// From accepting, or from the first byte of a further request, to the end of the request.
     pub handshake: Duration,
-    /// Of an HTTP connection between requests.
+    /// Of an HTTP connection between requests, and of a response that the peer is slow to read.
     pub keep_alive: Duration,
     /// From our close frame, or our last byte, to the end of the connection.
     pub close: Duration,

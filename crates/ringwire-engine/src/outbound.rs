@@ -9,7 +9,7 @@
 use std::io;
 
 use ringwire_codec::Phase;
-use ringwire_ring::{Data, Driver, Op, OpToken};
+use ringwire_ring::{Data, Driver, Op, OpToken, Staged};
 
 use crate::connection::Life;
 use crate::handler::{CloseReason, Handler};
@@ -33,7 +33,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn transmit(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
-        if !matches!(connection.life, Life::Live | Life::Finishing) || connection.blocked.is_some() {
+        if !matches!(connection.life, Life::Live | Life::Finishing) {
+            connection.staged = Staged::default();
+            return;
+        }
+        if connection.blocked.is_some() {
             return;
         }
         if connection.is_blocked() {
@@ -53,7 +57,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             (true, 1) => Data::Shared(pieces.pop().expect("one piece")),
             _ => {
                 for piece in pieces.drain(..) {
-                    self.driver.arena().append_shared(&mut staged, &piece);
+                    self.driver.stage().append_shared(&mut staged, &piece);
                 }
                 Data::Staged(staged)
             }
@@ -74,6 +78,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut transmit = std::mem::take(&mut self.transmit);
         self.with_handler(|handler, cx| handler.poll_transmit(cx, id, &mut transmit));
         self.transmit = transmit;
+        // A handler that has closed meanwhile has nothing to add: no frame may follow its close frame.
+        if self.core.slab.at(slot).phase() != Phase::Open {
+            self.transmit.reset(0);
+        }
         let pulled = self.transmit.bytes();
         if pulled >= budget {
             self.core.slab.at(slot).flags.pull = true;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use ringwire_ring::{Completion, Driver, Event, Instant, ListenOptions, Listener, Op, OpToken, Wait};
+use ringwire_ring::{Completion, Driver, Event, Instant, ListenOptions, Listener, Op, OpToken, Staged, Wait};
 
 use crate::context::{Context, Core};
 use crate::handler::{Handler, Transmit};
@@ -140,6 +140,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.core.mailboxes[self.core.shard].awake();
         }
         self.core.now = self.driver.now();
+        self.restage();
         while let Some(completion) = self.driver.complete() {
             self.busy_at = self.core.now;
             self.on_completion(completion);
@@ -176,7 +177,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Calls the handler with a context.
     pub(crate) fn with_handler<R>(&mut self, call: impl FnOnce(&mut H, &mut Context<'_, H::Mail>) -> R) -> R {
-        let mut cx = Context { core: &mut self.core, arena: self.driver.arena() };
+        let mut cx = Context { core: &mut self.core, stage: self.driver.stage() };
         call(&mut self.handler, &mut cx)
     }
 
@@ -232,8 +233,21 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Event::EndOfStream => self.on_end_of_stream(slot),
             Event::Short { data, sent, error } => self.on_short(slot, data, sent, error),
             Event::Sent(_, result) | Event::Writable(result) => self.on_unblocked(slot, token, result),
+            Event::ShutDown => self.on_shut_down(slot),
             Event::Closed => self.on_closed(slot),
             Event::Woken => {}
+        }
+    }
+
+    /// Moves what handlers staged after its connection had transmitted into this turn's arena.
+    fn restage(&mut self) {
+        for index in 0..self.core.ready.len() {
+            let Some(connection) = self.core.slab.try_at(self.core.ready[index]) else { continue };
+            if !connection.staged.is_empty() {
+                let bytes = self.driver.staged(&connection.staged).to_vec();
+                connection.staged = Staged::default();
+                self.driver.stage().append(&mut connection.staged, &[&bytes]);
+            }
         }
     }
 

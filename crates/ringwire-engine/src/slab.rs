@@ -10,7 +10,7 @@ pub struct ConnectionId {
 }
 
 impl ConnectionId {
-    /// Index below the shard's connection limit, unique among the shard's live connections: made for tables.
+    /// Index below the shard's connection limit plus [`Limits::REFUSALS`](crate::Limits::REFUSALS), unique among the shard's live connections: made for tables.
     pub fn slot(self) -> usize {
         self.slot as usize
     }

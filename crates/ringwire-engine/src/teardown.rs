@@ -123,7 +123,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.life = Life::Finishing;
         connection.flags.lingers = leave == Leave::Linger;
         connection.flags.paused = false;
-        self.core.set_deadline(slot, self.core.options.timeouts.close);
+        let timeouts = &self.core.options.timeouts;
+        let timeout = match connection.protocol {
+            Protocol::Http(_) => timeouts.keep_alive,
+            Protocol::WebSocket { .. } => timeouts.close,
+        };
+        self.core.set_deadline(slot, timeout);
         self.core.list(slot);
         self.say_closed(slot, reason);
     }
@@ -141,11 +146,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if connection.flags.lingers && connection.receive.is_some() {
                 connection.life = Life::Lingering;
                 let socket = connection.socket;
-                self.submit(Op::Shutdown(socket), slot);
+                let token = self.submit(Op::Shutdown(socket), slot);
+                self.core.slab.at(slot).blocked = Some(token);
+                self.core.set_deadline(slot, self.core.options.timeouts.close);
             } else {
                 self.end(slot, &CloseReason::EndOfStream);
             }
         }
+    }
+
+    /// Our side of the stream is shut; the peer's end is still to come, or has.
+    pub(crate) fn on_shut_down(&mut self, slot: u32) {
+        self.core.slab.at(slot).blocked = None;
+        self.close_if_joined(slot);
     }
 
     /// Ends a connection at once: what is in flight is cancelled.

@@ -133,6 +133,30 @@ impl Staged {
     }
 }
 
+/// The arena of the current turn, to append to. Not the arena itself: what is staged in it must stay where it is until
+/// the kernel has read it.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    arena: &'a mut Arena,
+}
+
+impl<'a> Stage<'a> {
+    /// Access to `arena`, for drivers.
+    pub fn new(arena: &'a mut Arena) -> Self {
+        Self { arena }
+    }
+
+    /// Appends `pieces` to `staged`; see [`Arena::append`].
+    pub fn append(&mut self, staged: &mut Staged, pieces: &[&[u8]]) {
+        self.arena.append(staged, pieces);
+    }
+
+    /// Appends the bytes of `shared` to `staged`.
+    pub fn append_shared(&mut self, staged: &mut Staged, shared: &Shared) {
+        self.arena.append_shared(staged, shared);
+    }
+}
+
 /// Memory for what one turn of the loop transmits.
 ///
 /// Blocks never move while a turn lasts, so the kernel may read them until the turn's `enter` returns. A driver

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::clock::Instant;
-use crate::data::{Arena, Staged};
+use crate::data::{Stage, Staged};
 use crate::op::{Completion, Lease, Listener, Op, OpToken, SubmitError};
 
 /// How long an [`enter`](Driver::enter) may wait for a completion.
@@ -62,7 +62,7 @@ pub trait Driver {
     fn submit(&mut self, op: Op<Self::Waker>, context: u32) -> Result<OpToken, (SubmitError, Op<Self::Waker>)>;
 
     /// Where this turn's transmissions are staged.
-    fn arena(&mut self) -> &mut Arena;
+    fn stage(&mut self) -> Stage<'_>;
 
     /// The bytes of a range staged this turn or the turn before.
     fn staged(&self, staged: &Staged) -> &[u8];

@@ -18,6 +18,6 @@ pub mod linux;
 
 pub use buffer::Buffer;
 pub use clock::{Clock, Instant, wall_clock_us};
-pub use data::{Arena, Data, Shared, Staged};
+pub use data::{Arena, Data, Shared, Stage, Staged};
 pub use driver::{Driver, ListenOptions, Wait, Waker};
 pub use op::{Completion, Event, Lease, Listener, Op, OpToken, Socket, SubmitError};

@@ -38,7 +38,8 @@ pub enum Op<W> {
     /// End another operation early. Has no completion of its own; the operation completes as cancelled,
     /// unless it has completed already.
     Cancel(OpToken),
-    /// Tell the peer that nothing more will be sent (half-close). No completion.
+    /// Tell the peer that nothing more will be sent (half-close). Completes with [`Event::ShutDown`]; until then the
+    /// socket must not be closed, since the kernel looks the descriptor up late.
     Shutdown(Socket),
     /// Close the socket and free its descriptor. Nothing may be in flight on it. Completes with [`Event::Closed`].
     Close(Socket),
@@ -122,6 +123,8 @@ pub enum Event {
     Sent(Data, io::Result<()>),
     /// The socket can take more, or waiting for that failed.
     Writable(io::Result<()>),
+    /// Our side of the stream is shut, or was broken already.
+    ShutDown,
     /// The descriptor is free again.
     Closed,
     /// Somebody woke this driver.

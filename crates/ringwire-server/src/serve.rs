@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ringwire_engine::{Engine, EngineOptions, ShardInfo, StartError};
+use ringwire_engine::{Engine, EngineOptions, Limits, ShardInfo, StartError};
 use ringwire_hub::ShardId;
 use ringwire_ring::wall_clock_us;
 
@@ -42,12 +42,12 @@ fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failur
         ..EngineOptions::default()
     };
     engine.limits.body_bytes_max = PAYLOAD_BYTES_MAX;
-    let connections_max = engine.limits.connections_max;
+    let slots = engine.limits.connections_max + Limits::REFUSALS;
     options.listen.iter().try_for_each(|address| is_free(*address)).map_err(|error| start_failure(&error))?;
     let (broker, slow) = (Arc::clone(broker), options.slow);
     let make = move |info: ShardInfo| {
         let shard = ShardId::new(u8::try_from(info.shard).expect("options allow as many shards as a hub serves"));
-        Service::new(Arc::clone(&broker), shard, connections_max, slow)
+        Service::new(Arc::clone(&broker), shard, slots, slow)
     };
     ringwire_engine::start(engine, make).map_err(|error| start_failure(&error))
 }

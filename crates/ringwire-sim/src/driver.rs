@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringwire_ring::{
-    Arena, Completion, Data, Driver, Event, Instant, Lease, ListenOptions, Listener, Op, OpToken, Staged, SubmitError,
-    Wait, Waker,
+    Arena, Completion, Data, Driver, Event, Instant, Lease, ListenOptions, Listener, Op, OpToken, Stage, Staged,
+    SubmitError, Wait, Waker,
 };
 
 use crate::world::{Inner, State};
@@ -110,8 +110,8 @@ impl Driver for SimDriver {
         self.with(|world| world.kernels[shard].submit(op, context, &world.net))
     }
 
-    fn arena(&mut self) -> &mut Arena {
-        &mut self.arenas[(self.turn % 2) as usize]
+    fn stage(&mut self) -> Stage<'_> {
+        Stage::new(&mut self.arenas[(self.turn % 2) as usize])
     }
 
     fn staged(&self, staged: &Staged) -> &[u8] {
@@ -137,8 +137,7 @@ impl Driver for SimDriver {
         drop(state);
         self.turn = self.turn.wrapping_add(1);
         self.transmitted = std::mem::take(&mut self.transmitting);
-        let turn = self.turn;
-        self.arena().reset(turn);
+        self.arenas[(self.turn % 2) as usize].reset(self.turn);
         Ok(())
     }
 

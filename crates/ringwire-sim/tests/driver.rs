@@ -138,7 +138,7 @@ fn owned(bytes: &[u8]) -> Data {
 fn what_is_transmitted_whole_has_no_completion() {
     let mut bench = Bench::new();
     let mut staged = Staged::default();
-    bench.driver.arena().append(&mut staged, &[b"staged ", b"bytes"]);
+    bench.driver.stage().append(&mut staged, &[b"staged ", b"bytes"]);
     bench.submit(Op::Transmit(bench.socket, Data::Staged(staged)));
     assert_eq!(bench.driver.in_flight(), 1);
     bench.driver.enter(Wait::No).expect("enter");
@@ -352,7 +352,7 @@ punished! {
     };
     a_staged_range_of_another_turn_is_punished: "in its own turn", |bench| {
         let mut staged = Staged::default();
-        bench.driver.arena().append(&mut staged, &[b"old"]);
+        bench.driver.stage().append(&mut staged, &[b"old"]);
         bench.driver.enter(Wait::No).expect("enter");
         bench.drain();
         bench.submit(Op::Transmit(bench.socket, Data::Staged(staged)));

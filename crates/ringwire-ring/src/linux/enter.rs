@@ -36,6 +36,15 @@ impl RingFd {
     /// Being interrupted, timing out and having to drain first are not errors: the caller looks at what is there.
     pub(super) fn enter(&mut self, want: u32, flags: u32, timeout: Option<&Timespec>) -> io::Result<()> {
         let queued = u32::try_from(self.ring.submission().len()).expect("a submission queue is shorter than 2^32");
+        self.call(queued, want, flags, timeout)
+    }
+
+    /// Moves completions that found no room into the queue, now that it has been drained.
+    pub(super) fn flush_overflow(&self) -> io::Result<()> {
+        self.call(0, 0, IORING_ENTER_GETEVENTS, None)
+    }
+
+    fn call(&self, queued: u32, want: u32, flags: u32, timeout: Option<&Timespec>) -> io::Result<()> {
         let (fd, registered) = match self.registered {
             Some(index) => (index as i32, IORING_ENTER_REGISTERED_RING),
             None => (self.ring.as_raw_fd(), 0),

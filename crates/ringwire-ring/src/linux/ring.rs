@@ -29,8 +29,8 @@ use super::socket;
 use super::table::{Kind, Table, UserData, untracked};
 use super::wake::RingWaker;
 use crate::clock::{Clock, Instant};
-use crate::data::{Arena, Data, Staged};
-use crate::driver::{Driver, ListenOptions, Wait};
+use crate::data::{Arena, Data, Stage, Staged};
+use crate::driver::{Driver, ListenOptions, Wait, Waker};
 use crate::op::{Completion, Event, Lease, Listener, Op, OpToken, Socket, SubmitError};
 
 /// Sizes of a ring.
@@ -71,6 +71,10 @@ pub struct Ring {
     turn: u32,
     /// Why the ring takes no more submissions; the next `enter` says it.
     failed: Option<io::Error>,
+    /// Whether all completions of the last `enter` have been read.
+    drained: bool,
+    /// Wakers whose messages may not have been sent yet.
+    waking: Vec<RingWaker>,
     /// Transmissions that wait for the next `enter`.
     transmissions: Vec<OpToken>,
     /// Those that the last `enter` handed over. They have ended once its completions are drained.
@@ -126,6 +130,8 @@ impl Ring {
             clock: Clock::start(),
             turn: 0,
             failed: None,
+            drained: true,
+            waking: Vec::new(),
             transmissions: Vec::new(),
             entered: Vec::new(),
         };
@@ -152,8 +158,8 @@ impl Ring {
         // SAFETY: `submit` and `poll_wakes` build entries whose buffers live in `seen` until the operation has ended,
         // and whose other arguments are numbers.
         while unsafe { self.kernel.ring.ring.submission().push(entry) }.is_err() {
-            // Without GETEVENTS no deferred work runs: only what completes at once is posted, which fits because the
-            // completion queue was drained before this turn.
+            // Without GETEVENTS no deferred work runs: only what completes at once is posted, and read after the next
+            // `enter` at the latest.
             if let Err(error) = self.kernel.ring.enter(0, 0, None) {
                 self.failed = Some(error);
                 return;
@@ -190,6 +196,7 @@ impl Ring {
         for token in self.entered.drain(..) {
             self.seen.table.end(token);
         }
+        self.waking.clear();
     }
 
     /// Turns a completion queue entry into a completion, or `None` if it is the driver's own affair.
@@ -200,13 +207,26 @@ impl Ring {
         let (token, slot) = (OpToken(entry.user_data()), name.slot);
         match name.kind {
             Kind::Quiet => return None,
+            // The other ring's thread must not sleep on because the kernel had no memory for a message.
+            Kind::Wake => {
+                if let Some(waker) = self.waking.get(slot as usize) {
+                    waker.wake();
+                }
+                return None;
+            }
             Kind::Woken | Kind::WakePoll => {
                 if name.kind == Kind::WakePoll && !more {
                     self.poll_wakes();
                 }
                 return Some(Completion { token, context: 0, more: true, event: Event::Woken });
             }
-            Kind::Accept | Kind::Receive | Kind::Transmit | Kind::Send | Kind::Writable | Kind::Close => {}
+            Kind::Accept
+            | Kind::Receive
+            | Kind::Transmit
+            | Kind::Send
+            | Kind::Writable
+            | Kind::Close
+            | Kind::Shutdown => {}
         }
         let Some(context) = self.seen.table.context(name) else {
             return self.orphan(name.kind, result, flags);
@@ -219,7 +239,8 @@ impl Ring {
             Kind::Send => sent(data.expect("a send has data"), result),
             Kind::Writable => Event::Writable(check(result).map(drop)),
             Kind::Close => Event::Closed,
-            Kind::Quiet | Kind::Woken | Kind::WakePoll => unreachable!("returned above"),
+            Kind::Shutdown => Event::ShutDown,
+            Kind::Quiet | Kind::Wake | Kind::Woken | Kind::WakePoll => unreachable!("returned above"),
         };
         Some(Completion { token, context, more, event })
     }
@@ -342,23 +363,25 @@ impl Driver for Ring {
             Op::Close(socket) => {
                 (opcode::Close::new(Fixed(socket.0)).build(), self.token(Kind::Close, context, None).0)
             }
-            Op::Cancel(token) => (opcode::AsyncCancel::new(token.0).build().flags(Flags::SKIP_SUCCESS), quiet()),
             Op::Shutdown(socket) => {
                 let shutdown = opcode::Shutdown::new(Fixed(socket.0), libc::SHUT_WR);
-                (shutdown.build().flags(Flags::SKIP_SUCCESS), quiet())
+                (shutdown.build(), self.token(Kind::Shutdown, context, None).0)
             }
+            Op::Cancel(token) => (opcode::AsyncCancel::new(token.0).build().flags(Flags::SKIP_SUCCESS), quiet()),
             Op::Wake(waker) => {
                 let message = opcode::MsgRingData::new(Fd(waker.ring_fd()), 0, untracked(Kind::Woken), None);
-                (message.build().flags(Flags::SKIP_SUCCESS), quiet())
+                // The low bits name the waker, which is kept until its descriptor has been used.
+                let token = OpToken(untracked(Kind::Wake) | self.waking.len() as u64);
+                self.waking.push(waker);
+                (message.build().flags(Flags::SKIP_SUCCESS), token)
             }
         };
         self.push(&entry.user_data(token.0));
         Ok(token)
     }
 
-    fn arena(&mut self) -> &mut Arena {
-        let current = (self.turn % 2) as usize;
-        &mut self.seen.arenas[current]
+    fn stage(&mut self) -> Stage<'_> {
+        Stage::new(&mut self.seen.arenas[(self.turn % 2) as usize])
     }
 
     fn staged(&self, staged: &Staged) -> &[u8] {
@@ -367,10 +390,7 @@ impl Driver for Ring {
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        assert!(
-            self.kernel.ring.ring.completion().is_empty(),
-            "completions are drained before the next enter, so that those of its submissions fit"
-        );
+        assert!(self.drained, "completions are drained before the next enter, so that those of its submissions fit");
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -388,17 +408,25 @@ impl Driver for Ring {
         while !self.kernel.ring.ring.submission().is_empty() {
             self.kernel.ring.enter(0, IORING_ENTER_GETEVENTS, None)?;
         }
+        self.drained = false;
         self.entered.append(&mut self.transmissions);
         self.turn = self.turn.wrapping_add(1);
-        let turn = self.turn;
-        self.arena().reset(turn);
+        self.seen.arenas[(self.turn % 2) as usize].reset(self.turn);
         Ok(())
     }
 
     fn complete(&mut self) -> Option<Completion> {
         loop {
             let Some(entry) = self.kernel.ring.ring.completion().next() else {
+                // Multishot receives may have filled the queue; what found no room comes in now, short ones included.
+                if self.kernel.ring.ring.submission().cq_overflow() {
+                    match self.kernel.ring.flush_overflow() {
+                        Ok(()) => continue,
+                        Err(error) => self.failed = Some(error),
+                    }
+                }
                 self.settle();
+                self.drained = true;
                 return None;
             };
             if let Some(completion) = self.read(&entry) {

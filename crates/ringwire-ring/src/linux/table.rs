@@ -16,11 +16,14 @@ pub(super) enum Kind {
     Send = 4,
     Writable = 5,
     Close = 6,
-    /// A cancel, a shutdown or a wake of another ring: only their failures complete, and nobody waits for those.
+    /// A cancel, or a close of a socket that nobody knows: only failures complete, and nobody waits for those.
     Quiet = 7,
     /// Another ring's message, or the poll of the wake eventfd.
     Woken = 8,
     WakePoll = 9,
+    Shutdown = 10,
+    /// A message to another ring, which completes only if it failed.
+    Wake = 11,
 }
 
 const GENERATION_BITS: u32 = 24;
@@ -52,6 +55,8 @@ impl UserData {
             7 => Kind::Quiet,
             8 => Kind::Woken,
             9 => Kind::WakePoll,
+            10 => Kind::Shutdown,
+            11 => Kind::Wake,
             _ => return None,
         };
         let generation = (user_data >> 32) as u32 & GENERATION_MASK;

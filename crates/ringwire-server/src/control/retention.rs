@@ -14,15 +14,22 @@ use crate::outbox::Outbox;
 /// Time between two rounds.
 const PERIOD: Duration = Duration::from_secs(10);
 
+/// How soon a note that a full mailbox refused is posted again.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// Goes round all topics, again and again.
 pub(super) async fn run(broker: Arc<Broker>, handle: Handle<Mail>) {
     let mut outbox = Outbox::default();
     loop {
         tokio::time::sleep(PERIOD).await;
-        outbox.retry(|shard, mail| post(&handle, shard, mail));
         for topic in broker.hub.topics() {
             let notify = topic.retain(wall_clock_us());
             outbox.send(notify, || Mail::Note(topic.id()), |shard, mail| post(&handle, shard, mail));
+        }
+        // A shard hears of nothing in a topic until the note that is under way to it has come.
+        while !outbox.is_empty() {
+            tokio::time::sleep(RETRY).await;
+            outbox.retry(|shard, mail| post(&handle, shard, mail));
         }
     }
 }

@@ -32,8 +32,8 @@ pub(super) struct Fanout {
 }
 
 impl Fanout {
-    pub(super) fn new(shard: ShardId, connections_max: u32, slow: SlowPolicy) -> Self {
-        let limits = ShardLimits { slots_max: connections_max, subscriptions_max: SUBSCRIPTIONS_MAX };
+    pub(super) fn new(shard: ShardId, slots: u32, slow: SlowPolicy) -> Self {
+        let limits = ShardLimits { slots_max: slots, subscriptions_max: SUBSCRIPTIONS_MAX };
         Self {
             shard,
             hub: ShardHub::new(shard, limits),

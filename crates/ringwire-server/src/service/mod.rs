@@ -41,9 +41,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// The application on shard `shard`, which has at most `connections_max` connections.
-    pub fn new(broker: Arc<Broker>, shard: ShardId, connections_max: u32, slow: SlowPolicy) -> Self {
-        Self { broker, fanout: Fanout::new(shard, connections_max, slow), sessions: Sessions::default() }
+    /// The application on shard `shard`, whose connections have slots below `slots`.
+    pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy) -> Self {
+        Self { broker, fanout: Fanout::new(shard, slots, slow), sessions: Sessions::default() }
     }
 
     /// What a connection that asks for `route` is to do, or why it may not.

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringwire_ring::{Arena, Completion, Data, Event, Lease, Listener, Op, OpToken, Socket, SubmitError, Wait};
 
-use crate::connection::Side;
 use crate::driver::SimWaker;
 use crate::faults::strikes;
 use crate::net::{Net, Occurrence};
@@ -43,7 +42,6 @@ pub struct KernelOptions {
 enum Queued {
     Start(u32),
     Cancel(OpToken),
-    Shutdown(Socket),
     Wake(SimWaker),
 }
 
@@ -159,8 +157,7 @@ impl Kernel {
                 let descriptor = self.descriptor(socket);
                 assert!(!descriptor.finished, "{socket:?} is shut down once");
                 descriptor.finished = true;
-                self.refuse_while(socket, "shut down", |kind| matches!(kind, Kind::Send(_)));
-                return Ok(self.queue_untracked(Queued::Shutdown(socket)));
+                (Kind::Shutdown(socket), None)
             }
             Op::Wake(waker) => return Ok(self.queue_untracked(Queued::Wake(waker))),
         };
@@ -195,6 +192,7 @@ impl Kernel {
                 assert!(!self.descriptor(socket).finished, "{socket:?}: sending after a shutdown");
                 self.refuse_while(socket, "sent on", |k| matches!(k, Kind::Transmit(_) | Kind::Send(_)));
             }
+            Kind::Shutdown(socket) => self.refuse_while(socket, "shut down", |k| matches!(k, Kind::Send(_))),
             Kind::Close(socket) => self.refuse_close(socket),
         }
     }
@@ -235,7 +233,6 @@ impl Kernel {
             match queued {
                 Queued::Start(slot) => self.start(slot, arena, net),
                 Queued::Cancel(token) => self.cancel(token, net),
-                Queued::Shutdown(socket) => self.shut_down(socket, net),
                 Queued::Wake(waker) => waker.set(),
             }
         }
@@ -262,14 +259,6 @@ impl Kernel {
             self.waits = None;
         }
         leaves
-    }
-
-    fn shut_down(&mut self, socket: Socket, net: &mut Net) {
-        // A close of the same turn may have come first.
-        if self.descriptors[socket.0 as usize].is_some() {
-            let connection = self.connection(socket);
-            net.finish(connection, Side::Server);
-        }
     }
 
     /// The next completion. Transmissions without one are over when there is none left.

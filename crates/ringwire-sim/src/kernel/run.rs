@@ -18,6 +18,7 @@ impl Kernel {
         match operation.kind {
             Kind::Transmit(socket) => self.transmit(slot, socket, arena, net),
             Kind::Close(_) => self.finish(slot, Event::Closed, net),
+            Kind::Shutdown(_) => self.finish(slot, Event::ShutDown, net),
             Kind::Accept { .. } | Kind::Receive(_) | Kind::Send(_) | Kind::Writable(_) => {
                 if self.is_possible(slot, net) {
                     self.make_due(slot, net);
@@ -86,7 +87,7 @@ impl Kernel {
                 let error = if operation.sent > 0 { io::ErrorKind::WriteZero.into() } else { cancelled() };
                 Event::Sent(operation.data.take().expect("a send has data"), Err(error))
             }
-            Kind::Transmit(_) | Kind::Close(_) => return,
+            Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_) => return,
         };
         self.finish(slot, result, net);
     }
@@ -126,8 +127,8 @@ impl Kernel {
                 let connection = self.connection(socket);
                 net.room(connection, Side::Server) > 0 || net.is_broken(connection, Side::Server)
             }
-            // One that went out whole has no result; a close has one from the start.
-            Kind::Transmit(_) | Kind::Close(_) => false,
+            // One that went out whole has no result; the others have one from the start.
+            Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_) => false,
         }
     }
 
@@ -177,12 +178,19 @@ impl Kernel {
                 self.close(socket, net);
                 (Event::Closed, false)
             }
+            (Some(Event::ShutDown), Kind::Shutdown(socket)) => {
+                let connection = self.connection(socket);
+                net.finish(connection, Side::Server);
+                (Event::ShutDown, false)
+            }
             (Some(result), _) => (result, false),
             (None, Kind::Accept { listener }) => self.accept(listener, net),
             (None, Kind::Receive(socket)) => self.receive(socket, net),
             (None, Kind::Send(socket)) => (self.send(slot, socket, net)?, false),
             (None, Kind::Writable(_)) => (Event::Writable(Ok(())), false),
-            (None, Kind::Transmit(_) | Kind::Close(_)) => unreachable!("their results are known at once"),
+            (None, Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_)) => {
+                unreachable!("their results are known at once")
+            }
         };
         if !more {
             self.table.remove(slot);

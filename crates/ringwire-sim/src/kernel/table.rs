@@ -11,6 +11,7 @@ pub(super) enum Kind {
     Send(Socket),
     Writable(Socket),
     Close(Socket),
+    Shutdown(Socket),
 }
 
 impl Kind {
@@ -22,6 +23,7 @@ impl Kind {
             Kind::Send(_) => 4,
             Kind::Writable(_) => 5,
             Kind::Close(_) => 6,
+            Kind::Shutdown(_) => 10,
         }
     }
 
@@ -33,12 +35,13 @@ impl Kind {
             | Kind::Transmit(socket)
             | Kind::Send(socket)
             | Kind::Writable(socket)
-            | Kind::Close(socket) => Some(socket),
+            | Kind::Close(socket)
+            | Kind::Shutdown(socket) => Some(socket),
         }
     }
 }
 
-/// Token of what no table knows: wakes, cancels, shutdowns.
+/// Token of what no table knows: wakes, cancels.
 pub(super) const fn untracked() -> OpToken {
     OpToken(8 << 56)
 }
