@@ -132,7 +132,7 @@ impl RingEcho {
                     self.list(slot);
                 }
             }
-            Event::Writable(_) | Event::Closed | Event::Woken => {}
+            Event::Writable(_) | Event::ShutDown | Event::Closed | Event::Woken => {}
         }
         Ok(())
     }
