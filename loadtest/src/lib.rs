@@ -1,9 +1,9 @@
 //! ringload: the latency of WebSocket servers, measured honestly.
 //!
-//! [`workload`]s are models of what clients do. Each runs on [`clients`]: connections on an io_uring ring of one thread,
-//! one system call a turn, frames made in advance, so that the server is the bottleneck and not this. [`report`] says
-//! what was found, with an account of every message, and says so when the generator or the machine's other work set
-//! the pace. [`compare`] runs several servers side by side.
+//! [`workload`]s are models of what clients do. Each runs on [`clients`]: connections on an io_uring ring of one
+//! thread, one system call a turn, frames made in advance, so that the server is the bottleneck and not this.
+//! [`report`] says what was found, with an account of every message, and says so when the generator or the machine's
+//! other work set the pace. [`compare`] runs several servers side by side.
 //!
 //! What this crate must never do: report a figure without what makes it doubtful.
 

@@ -86,7 +86,7 @@ pub struct Machine {
     pub kernel: String,
     /// The CPU's name.
     pub cpu: String,
-    /// Cores that this process may use.
+    /// Cores that are there.
     pub cores: usize,
     /// What new TCP connections use against congestion, which costs CPU time on loopback too.
     pub congestion_control: String,
@@ -96,9 +96,9 @@ impl Machine {
     /// This machine. What it does not say is `unknown`.
     pub fn this() -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
-        let cores = ringwire_ring::linux::allowed_cores().map_or(1, |cores| cores.len());
+        let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+        let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
         let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
         Self {
             kernel: known(kernel.trim()),
