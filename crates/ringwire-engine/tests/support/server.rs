@@ -185,7 +185,9 @@ impl Server {
         assert_eq!(seen.strays, 0, "every call names an open connection, and on_close comes once");
         assert_eq!(seen.reasons.len(), seen.upgraded, "every accepted connection gets its on_close");
         assert_eq!(seen.refused, 0, "a peer that is behind is not read from, so each echo finds room");
-        assert_eq!(descriptors(), descriptors_before, "no descriptor is left");
+        // There may be fewer: what a test before this one has closed can go late.
+        let (before, after) = (descriptors_before, descriptors());
+        assert!(after <= before, "{after} descriptors are open, {before} were before");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The whole line is parsed by simd-json, which proves it valid and gives `ts` and `topic`. What is published is
 //! the text of `data` as it stands in the line, so that a subscriber gets the exchange's bytes and not a
-//! translation of them: [`member_span`] finds it, which needs no more than strings and depth once the line is
+//! translation of them: `member_span` finds it, which needs no more than strings and depth once the line is
 //! known to be valid.
 
 use std::borrow::Cow;
