@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringwire_engine::{Engine, EngineOptions, Limits, ShardInfo, StartError};
 use ringwire_hub::ShardId;
+use ringwire_ring::linux::avoid_huge_pages;
 use ringwire_ring::wall_clock_us;
 
 use crate::broker::{Broker, Mail};
@@ -24,6 +25,8 @@ use crate::service::Service;
 pub fn serve(config: &Config) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let options = Options::check(config, cores).map_err(|faults| Failure::usage(faults.to_string()))?;
+    // A saving only, so a kernel that knows no huge pages is as good.
+    let _ = avoid_huge_pages();
     let feed = Feed::open(&options.feed.source)?.map(|feed| (feed, options.feed.clone()));
     let broker = Arc::new(Broker::new(options.publish.clone(), options.shards, wall_clock_us()));
     let engine = start(&options, &broker)?;

@@ -11,5 +11,5 @@ mod wake;
 
 pub use features::{Features, Unavailable};
 pub use ring::{Ring, RingOptions};
-pub use thread::{Termination, allowed_cores, pin_to_core, raise_descriptor_limit};
+pub use thread::{Termination, allowed_cores, avoid_huge_pages, pin_to_core, raise_descriptor_limit};
 pub use wake::RingWaker;

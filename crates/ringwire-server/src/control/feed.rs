@@ -80,8 +80,10 @@ pub(crate) async fn run(feed: Feed, options: FeedOptions, broker: Arc<Broker>, h
     match result {
         Ok(()) => broker.status.set_feed(FeedState::Ended),
         Err(error) => {
-            eprintln!("ringwire: the feed has stopped: {error}");
+            let line = format!("ringwire: the feed has stopped: {error}");
             broker.status.set_feed(FeedState::Failed { error });
+            // Last, so that whoever reads it finds `/health` saying the same.
+            eprintln!("{line}");
         }
     }
 }
