@@ -5,7 +5,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringwire_engine::codec::handshake::{ClientHandshake, Url};
@@ -28,13 +27,7 @@ pub(crate) struct Client {
     /// Bytes of a frame that the server did not take.
     unwritten: Vec<u8>,
     masks: fastrand::Rng,
-    _alive: Alive,
 }
-
-/// Counts the clients of this process, whose sockets are not the server's.
-struct Alive;
-
-static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// What the server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +50,6 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// How many clients this process has.
-    pub(crate) fn alive() -> usize {
-        ALIVE.load(Ordering::SeqCst)
-    }
-
     /// A connection, before any handshake.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections");
@@ -70,15 +58,7 @@ impl Client {
         stream.set_nodelay(true).expect("no delay");
         let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30 };
         let decoder = Decoder::new(Role::Client, limits);
-        Self {
-            stream,
-            decoder,
-            input: Vec::new(),
-            start: 0,
-            unwritten: Vec::new(),
-            masks: fastrand::Rng::with_seed(7),
-            _alive: Alive::new(),
-        }
+        Self { stream, decoder, input: Vec::new(), start: 0, unwritten: Vec::new(), masks: fastrand::Rng::with_seed(7) }
     }
 
     /// An open WebSocket.
@@ -284,19 +264,6 @@ impl Client {
         let read = self.stream.read(&mut self.input[before..]);
         self.input.truncate(before + read.as_ref().map_or(0, |&bytes| bytes));
         read
-    }
-}
-
-impl Alive {
-    fn new() -> Self {
-        ALIVE.fetch_add(1, Ordering::SeqCst);
-        Alive
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        ALIVE.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
