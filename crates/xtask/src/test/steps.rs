@@ -66,15 +66,8 @@ fn clippy(context: &Context, deadline: Deadline) -> Outcome {
     process::run(&mut cargo, deadline).into()
 }
 
-/// Two runs at most: real sockets and threads share two cores here. What fails once is shown, and is a fault to mend.
 fn test(context: &Context, deadline: Deadline) -> Outcome {
-    let run = || process::run(&mut context.cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]), deadline);
-    let first = run();
-    if first.is_ok() {
-        return first.into();
-    }
-    println!("==> test: FAILED ONCE: see above for the test that is not reliable; running all of them again");
-    run().into()
+    process::run(&mut context.cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]), deadline).into()
 }
 
 fn doc(context: &Context, deadline: Deadline) -> Outcome {
