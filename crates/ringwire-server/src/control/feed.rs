@@ -55,18 +55,23 @@ impl Feed {
     }
 }
 
-/// Runs `feed` to its end, which the demo has not.
-pub(crate) async fn run(feed: Feed, options: FeedOptions, broker: Arc<Broker>, handle: Handle<Mail>) {
+/// Lists what `feed` will publish and says what it does first. Done before the server is ready, so that whoever asks
+/// then is told the truth.
+pub(crate) fn announce(feed: &Feed, options: &FeedOptions, broker: &Broker) {
     if let Feed::Demo = feed {
-        // They are listed before anything is published in them.
         for name in DemoMarket::topics() {
             let _ = TopicName::new(name).map(|name| broker.open(&name));
         }
     }
-    if options.start_subscribers > 0 {
-        broker.status.set_feed(FeedState::Waiting { subscriptions: options.start_subscribers });
-        broker.wait_for_subscriptions(options.start_subscribers).await;
-    }
+    broker.status.set_feed(match options.start_subscribers {
+        0 => FeedState::Running,
+        subscriptions => FeedState::Waiting { subscriptions },
+    });
+}
+
+/// Runs an announced `feed` to its end, which the demo has not.
+pub(crate) async fn run(feed: Feed, options: FeedOptions, broker: Arc<Broker>, handle: Handle<Mail>) {
+    broker.wait_for_subscriptions(options.start_subscribers).await;
     broker.status.set_feed(FeedState::Running);
     let mut player = Player::new(Arc::clone(&broker), handle, options.speed);
     let result = match feed {

@@ -39,7 +39,10 @@ pub(crate) fn run(
             Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let handle = engine.handle();
         tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone()));
-        let feed = feed.map(|(feed, options)| tokio_uring::spawn(feed::run(feed, options, broker, handle.clone())));
+        let feed = feed.map(|(feed, options)| {
+            feed::announce(&feed, &options, &broker);
+            tokio_uring::spawn(feed::run(feed, options, broker, handle.clone()))
+        });
         let ended = tokio::task::spawn_blocking(move || engine.join());
         on_ready();
         let result = supervise(ended, &mut signals, || {
