@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use ringwire_engine::codec::{Message, http::Request};
+use ringwire_engine::codec::Message;
 use ringwire_engine::ring::linux::Termination;
-use ringwire_engine::{Accept, ConnectionId, Context, EngineOptions, Handler, MessageKind, Upgrade, start};
+use ringwire_engine::{Accept, ConnectionId, Context, EngineOptions, Handler, MessageKind, Opening, Upgrade, start};
 
 struct Echo;
 
 impl Handler for Echo {
     type Mail = ();
 
-    fn on_upgrade(&mut self, _cx: &mut Context<'_, ()>, _connection: ConnectionId, _request: &Request<'_>) -> Upgrade {
+    fn on_upgrade(&mut self, _cx: &mut Context<'_, ()>, _connection: ConnectionId, _opening: &Opening<'_>) -> Upgrade {
         Accept::default().into()
     }
 
@@ -24,8 +24,8 @@ impl Handler for Echo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let termination = Termination::block()?;
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned()).parse()?;
-    let engine = start(EngineOptions { listen: vec![address], ..EngineOptions::default() }, |_| Echo)?;
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned()).parse::<std::net::SocketAddr>()?;
+    let engine = start(EngineOptions { listen: vec![address.into()], ..EngineOptions::default() }, |_| Echo)?;
     println!("echo on ws://{} with {} shards, {}", engine.addresses()[0], engine.shards(), engine.features());
     Ok(engine.run_until(&termination, Duration::from_secs(5))?)
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ringwire_engine::codec::{CloseCode, Message, http::Request};
 use ringwire_engine::ring::{Instant, linux::Termination};
-use ringwire_engine::{Accept, ConnectionId, Context, EngineOptions, Handler, Response, SendError, Upgrade, start};
+use ringwire_engine::{
+    Accept, ConnectionId, Context, EngineOptions, Handler, Opening, Peer, Response, SendError, Upgrade, start,
+};
 use simd_json::prelude::*;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -38,8 +40,8 @@ impl Hello {
 impl Handler for Hello {
     type Mail = ();
 
-    fn on_upgrade(&mut self, _cx: &mut Context<'_, ()>, _connection: ConnectionId, request: &Request<'_>) -> Upgrade {
-        if request.path() == "/ws" { Accept::default().into() } else { not_found().into() }
+    fn on_upgrade(&mut self, _cx: &mut Context<'_, ()>, _connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
+        if opening.request.path() == "/ws" { Accept::default().into() } else { not_found().into() }
     }
 
     fn on_open(&mut self, cx: &mut Context<'_, ()>, connection: ConnectionId) {
@@ -67,7 +69,13 @@ impl Handler for Hello {
         }
     }
 
-    fn on_http(&mut self, _cx: &mut Context<'_, ()>, request: &Request<'_>, _body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        _cx: &mut Context<'_, ()>,
+        _peer: &Peer,
+        request: &Request<'_>,
+        _body: &mut [u8],
+    ) -> Response {
         if request.path() == "/ws" {
             return Response::text(426, "/ws speaks WebSocket\n").header("Upgrade", "websocket");
         }
@@ -81,8 +89,9 @@ fn not_found() -> Response {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let termination = Termination::block()?;
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8081".to_owned()).parse()?;
-    let engine = start(EngineOptions { listen: vec![address], ..EngineOptions::default() }, |_| Hello::default())?;
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8081".to_owned()).parse::<std::net::SocketAddr>()?;
+    let engine =
+        start(EngineOptions { listen: vec![address.into()], ..EngineOptions::default() }, |_| Hello::default())?;
     println!("hello on ws://{}/ws", engine.addresses()[0]);
     Ok(engine.run_until(&termination, Duration::from_secs(5))?)
 }

@@ -25,7 +25,9 @@ use files::{Download, Offer, Upload};
 use lanes::{Lanes, Piece};
 use ringwire_engine::codec::{CloseCode, DecoderLimits, Message, http::Request};
 use ringwire_engine::ring::linux::Termination;
-use ringwire_engine::{Accept, CloseReason, ConnectionId, EngineOptions, Handler, Response, ShardInfo, Upgrade, start};
+use ringwire_engine::{
+    Accept, CloseReason, ConnectionId, EngineOptions, Handler, Opening, Peer, Response, ShardInfo, Upgrade, start,
+};
 use simd_json::prelude::*;
 use simd_json::{BorrowedValue, json};
 
@@ -203,8 +205,8 @@ fn checked(text: Option<&str>, chars_max: usize) -> Option<String> {
 impl Handler for Meeting {
     type Mail = Mail;
 
-    fn on_upgrade(&mut self, _cx: &mut Context<'_>, _connection: ConnectionId, request: &Request<'_>) -> Upgrade {
-        if request.path() == "/ws" { Accept::default().into() } else { not_found().into() }
+    fn on_upgrade(&mut self, _cx: &mut Context<'_>, _connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
+        if opening.request.path() == "/ws" { Accept::default().into() } else { not_found().into() }
     }
 
     fn on_open(&mut self, _cx: &mut Context<'_>, connection: ConnectionId) {
@@ -263,7 +265,7 @@ impl Handler for Meeting {
         }
     }
 
-    fn on_http(&mut self, _cx: &mut Context<'_>, request: &Request<'_>, _body: &mut [u8]) -> Response {
+    fn on_http(&mut self, _cx: &mut Context<'_>, _peer: &Peer, request: &Request<'_>, _body: &mut [u8]) -> Response {
         match request.path() {
             "/" => Response::new(200, "text/html; charset=utf-8", PAGE.as_bytes()),
             "/ws" => Response::text(426, "/ws speaks WebSocket\n").header("Upgrade", "websocket"),
@@ -278,9 +280,12 @@ fn not_found() -> Response {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let termination = Termination::block()?;
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8082".to_owned()).parse()?;
-    let mut options =
-        EngineOptions { listen: vec![address], notsent_lowat_bytes: Some(32 * 1024), ..EngineOptions::default() };
+    let address: std::net::SocketAddr = std::env::args().nth(1).unwrap_or("127.0.0.1:8082".to_owned()).parse()?;
+    let mut options = EngineOptions {
+        listen: vec![address.into()],
+        notsent_lowat_bytes: Some(32 * 1024),
+        ..EngineOptions::default()
+    };
     let message_bytes_max = PIECE_BYTES + 4;
     options.limits.message = DecoderLimits { frame_bytes_max: message_bytes_max as u64, message_bytes_max };
     options.limits.backlog_bytes_max = BACKLOG_BYTES;

@@ -7,6 +7,8 @@ use ringwire_ring::{Instant, OpToken, Socket, Staged};
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
+    /// Which listener it came in on.
+    pub(crate) listener: u8,
     /// The receive in flight.
     pub(crate) receive: Option<OpToken>,
     /// The send or the wait for room in flight: the socket takes no more until it completes.
@@ -88,9 +90,10 @@ pub(crate) struct Flags {
 
 impl Connection {
     /// A connection that has just been accepted.
-    pub(crate) fn new(socket: Socket) -> Self {
+    pub(crate) fn new(socket: Socket, listener: u8) -> Self {
         Self {
             socket,
+            listener,
             receive: None,
             blocked: None,
             protocol: Protocol::Http(HttpState::default()),

@@ -11,7 +11,7 @@ use ringwire_ring::{Instant, Stage};
 
 use crate::connection::{Connection, Life, Protocol};
 use crate::mailbox::{Mailboxes, Post};
-use crate::options::EngineOptions;
+use crate::options::{EngineOptions, Timeouts};
 use crate::slab::{ConnectionId, Slab};
 use crate::wheel::Wheel;
 
@@ -216,7 +216,7 @@ impl<M> Context<'_, M> {
         *phase = next;
         if let CloseAction::Transmit(code) = action {
             self.stage_frame(slot, Opcode::Close, &encode_close(code, reason));
-            let timeout = self.core.options.timeouts.close;
+            let timeout = self.core.timeouts(slot).close;
             self.core.set_deadline(slot, timeout);
         }
         action
@@ -227,6 +227,12 @@ impl<M> Core<M> {
     /// The connection that `id` names, if it is served.
     pub(crate) fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.slab.find(id).filter(|connection| connection.life == Life::Live)
+    }
+
+    /// Deadlines of the connection's listener.
+    pub(crate) fn timeouts(&mut self, slot: u32) -> &Timeouts {
+        let listener = usize::from(self.slab.at(slot).listener);
+        &self.options.listen[listener].timeouts
     }
 
     /// Puts the connection in the list of those that transmit at the end of the turn.

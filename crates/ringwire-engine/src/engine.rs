@@ -105,7 +105,9 @@ where
         let ended = |_| StartError::Thread(io::Error::other("the shard's thread ended before it listened"));
         (engine.addresses, engine.features) = reported.recv().map_err(ended)??;
         // The shards behind the first listen on the ports that the kernel picked for it.
-        options.listen.clone_from(&engine.addresses);
+        for (listener, address) in options.listen.iter_mut().zip(&engine.addresses) {
+            listener.address = *address;
+        }
     }
     Ok(engine)
 }
@@ -117,6 +119,9 @@ fn check(options: &EngineOptions, shards: usize) -> Result<(), StartError> {
     }
     if options.listen.is_empty() {
         return refuse("there is no address to listen on");
+    }
+    if options.listen.len() > EngineOptions::LISTENERS_MAX {
+        return refuse("there are more addresses to listen on than a shard can tell apart (256)");
     }
     if !options.receive_buffers.is_power_of_two() || options.receive_buffers > 32_768 {
         return refuse("receive_buffers must be a power of two of at most 32768");
@@ -187,12 +192,8 @@ fn set_up<H: Handler>(
     let features = ring.features().clone();
     let waker = ring.waker();
     mailboxes[info.shard].set_wake(move || waker.wake());
-    let listen = options.listen.clone();
     let mut shard = Shard::new(ring, make(info), info, options, mailboxes, wakers);
-    let mut addresses = Vec::new();
-    for address in listen {
-        addresses.push(shard.listen(address).map_err(|error| StartError::Listen(address, error))?);
-    }
+    let addresses = shard.listen().map_err(|(address, error)| StartError::Listen(address, error))?;
     Ok((shard, addresses, features))
 }
 

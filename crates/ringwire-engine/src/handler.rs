@@ -1,5 +1,9 @@
 //! What an application implements, and what the engine asks of it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringwire_codec::handshake::Policy;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message, Violation};
 use ringwire_ring::Shared;
@@ -15,12 +19,19 @@ pub trait Handler {
     /// What other shards and threads may post to this one.
     type Mail: Send + 'static;
 
-    /// A peer asks for a WebSocket. The request has passed the opening handshake's rules (RFC 6455 §4.2.1).
+    /// What the service that this request is for agrees to: subprotocols, pages, an extension. Asked before the
+    /// request is judged; without it, any page may connect, and nothing else is agreed on.
+    fn policy(&mut self, _peer: &Peer, _request: &Request<'_>) -> Arc<Policy> {
+        Arc::new(Policy::default())
+    }
+
+    /// A peer asks for a WebSocket. The request has passed the opening handshake's rules (RFC 6455 §4.2.1) and the
+    /// [`policy`](Self::policy).
     fn on_upgrade(
         &mut self,
         cx: &mut Context<'_, Self::Mail>,
         connection: ConnectionId,
-        request: &Request<'_>,
+        opening: &Opening<'_>,
     ) -> Upgrade;
 
     /// The opening handshake is done: messages may be sent.
@@ -39,7 +50,13 @@ pub trait Handler {
     fn on_close(&mut self, _cx: &mut Context<'_, Self::Mail>, _connection: ConnectionId, _reason: &CloseReason) {}
 
     /// An HTTP request that asks for no WebSocket, with its whole body.
-    fn on_http(&mut self, _cx: &mut Context<'_, Self::Mail>, _request: &Request<'_>, _body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        _cx: &mut Context<'_, Self::Mail>,
+        _peer: &Peer,
+        _request: &Request<'_>,
+        _body: &mut [u8],
+    ) -> Response {
         Response::text(404, "this port serves WebSocket only\n")
     }
 
@@ -65,6 +82,26 @@ pub trait Handler {
     }
 }
 
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Which of [`EngineOptions::listen`](crate::EngineOptions::listen) it came in on.
+    pub listener: usize,
+    /// Where it is, if the kernel says so.
+    pub address: Option<SocketAddr>,
+}
+
+/// An opening handshake that a handler may accept or reject.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The request: path, query, headers.
+    pub request: &'a Request<'a>,
+    /// Who asks.
+    pub peer: &'a Peer,
+    /// The subprotocol agreed on, the first of the policy's that the client offers.
+    pub subprotocol: Option<&'a str>,
+}
+
 /// The answer to a request for a WebSocket.
 #[derive(Debug)]
 pub enum Upgrade {
@@ -77,8 +114,6 @@ pub enum Upgrade {
 /// How a WebSocket is accepted.
 #[derive(Debug, Default)]
 pub struct Accept {
-    /// The subprotocol chosen, one of those that the client offered.
-    pub subprotocol: Option<String>,
     /// Further headers of the response.
     pub headers: Vec<(&'static str, String)>,
 }

@@ -9,7 +9,7 @@ use ringwire_codec::{CloseAction, CloseCode, CloseEvent, Decoder, Event, Opcode,
 use ringwire_ring::Driver;
 
 use crate::connection::{HttpState, Life, Protocol};
-use crate::handler::{Accept, CloseReason, Handler, Response, Side, Upgrade};
+use crate::handler::{Accept, CloseReason, Handler, Opening, Peer, Response, Side, Upgrade};
 use crate::http;
 use crate::shard::Shard;
 use crate::teardown::Leave;
@@ -91,7 +91,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     state.buffer = bytes[at..].to_vec();
                     state.wanted_bytes = wanted_bytes;
                     if std::mem::take(&mut state.is_further) {
-                        self.core.set_deadline(slot, self.core.options.timeouts.handshake);
+                        let timeout = self.core.timeouts(slot).handshake;
+                        self.core.set_deadline(slot, timeout);
                     }
                     return;
                 }
@@ -99,7 +100,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
         }
         if self.http_state(slot).is_further {
-            self.core.set_deadline(slot, self.core.options.timeouts.keep_alive);
+            let timeout = self.core.timeouts(slot).keep_alive;
+            self.core.set_deadline(slot, timeout);
         }
     }
 
@@ -148,7 +150,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return Step::Wanting(head_bytes + body_bytes);
         }
         let body = &mut rest[..body_bytes];
-        let response = self.with_handler(|handler, cx| handler.on_http(cx, &request, body));
+        let peer = self.peer(slot);
+        let response = self.with_handler(|handler, cx| handler.on_http(cx, &peer, &request, body));
         let connection = self.core.slab.at(slot);
         let waiting_bytes = connection.waiting_bytes() + connection.staged.len();
         let overrun = waiting_bytes >= self.core.options.limits.backlog_high_bytes;
@@ -159,6 +162,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         };
         self.respond(slot, response, then, request.method() == "HEAD");
         Step::Done(head_bytes + body_bytes)
+    }
+
+    /// What is known of the connection's peer.
+    fn peer(&mut self, slot: u32) -> Peer {
+        Peer { listener: usize::from(self.core.slab.at(slot).listener), address: None }
     }
 
     fn http_state(&mut self, slot: u32) -> &mut HttpState {
@@ -187,7 +195,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn on_upgrade_request(&mut self, slot: u32, request: &Request<'_>) {
         let id = self.core.slab.id(slot);
-        let policy = handshake::Policy::default();
+        let peer = self.peer(slot);
+        let policy = self.handler.policy(&peer, request);
         let accepted = match handshake::accept(request, &policy) {
             Ok(accepted) => accepted,
             Err(refusal) => {
@@ -200,12 +209,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let response = Response::text(503, "the server is going away\n");
             return self.respond(slot, response, Then::Leave(Leave::Linger), false);
         }
-        match self.with_handler(|handler, cx| handler.on_upgrade(cx, id, request)) {
+        let opening = Opening { request, peer: &peer, subprotocol: accepted.subprotocol };
+        match self.with_handler(|handler, cx| handler.on_upgrade(cx, id, &opening)) {
             Upgrade::Reject(response) => self.respond(slot, response, Then::Leave(Leave::Linger), false),
-            Upgrade::Accept(Accept { subprotocol, headers }) => {
-                let subprotocol = subprotocol.map(|name| ("Sec-WebSocket-Protocol", name));
-                let extra = subprotocol.iter().chain(&headers).map(|(name, value)| (*name, http::one_line(value)));
-                let extra: Vec<_> = extra.collect();
+            Upgrade::Accept(Accept { headers }) => {
+                let extra: Vec<_> = headers.iter().map(|(name, value)| (*name, http::one_line(value))).collect();
                 let extra: Vec<_> = extra.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let response = accepted.response(&extra);
                 let decoder = Decoder::new(Role::Server, self.core.options.limits.message);

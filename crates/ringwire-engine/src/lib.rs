@@ -28,9 +28,9 @@ mod wheel;
 
 pub use context::{Context, MessageKind, SendError};
 pub use engine::{Engine, Handle, StartError, start};
-pub use handler::{Accept, Body, CloseReason, Handler, Response, Side, Timeout, Transmit, Upgrade};
+pub use handler::{Accept, Body, CloseReason, Handler, Opening, Peer, Response, Side, Timeout, Transmit, Upgrade};
 pub use mailbox::{Mailbox, Mailboxes, Post};
-pub use options::{EngineOptions, Limits, Timeouts};
+pub use options::{EngineOptions, Limits, ListenerOptions, Timeouts};
 pub use ringwire_codec as codec;
 pub use ringwire_ring as ring;
 pub use shard::{Shard, ShardInfo, Status};

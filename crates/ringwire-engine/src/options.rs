@@ -8,8 +8,8 @@ use ringwire_codec::DecoderLimits;
 /// How to run an engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Where to listen. With port 0 the kernel picks a port, the same for all shards.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, and how. At most [`LISTENERS_MAX`](Self::LISTENERS_MAX).
+    pub listen: Vec<ListenerOptions>,
     /// Shards, each a thread with a ring. `None`: as many as there are cores.
     pub shards: Option<usize>,
     /// Whether shard *n* stays on the *n*th core that the process may use.
@@ -31,14 +31,17 @@ pub struct EngineOptions {
     pub mailbox_entries: usize,
     /// Limits of connections.
     pub limits: Limits,
-    /// Deadlines of connections.
-    pub timeouts: Timeouts,
+}
+
+impl EngineOptions {
+    /// Listeners of a shard: a connection remembers its own in one byte.
+    pub const LISTENERS_MAX: usize = 256;
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()],
             shards: None,
             pin: true,
             backlog: 4096,
@@ -49,8 +52,22 @@ impl Default for EngineOptions {
             spin: Duration::ZERO,
             mailbox_entries: 65_536,
             limits: Limits::default(),
-            timeouts: Timeouts::default(),
         }
+    }
+}
+
+/// How one address is served.
+#[derive(Clone, Debug)]
+pub struct ListenerOptions {
+    /// Address and port. With port 0 the kernel picks a port, the same for all shards.
+    pub address: SocketAddr,
+    /// Deadlines of the connections that come in here.
+    pub timeouts: Timeouts,
+}
+
+impl From<SocketAddr> for ListenerOptions {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, timeouts: Timeouts::default() }
     }
 }
 

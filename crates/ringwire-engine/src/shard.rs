@@ -10,7 +10,7 @@ use ringwire_ring::{Completion, Driver, Event, Instant, ListenOptions, Listener,
 use crate::context::{Context, Core};
 use crate::handler::{Handler, Transmit};
 use crate::mailbox::{Mailboxes, Post};
-use crate::options::{EngineOptions, Limits};
+use crate::options::{EngineOptions, Limits, ListenerOptions};
 use crate::slab::Slab;
 use crate::wheel::{self, Wheel};
 
@@ -119,17 +119,21 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Listens on `address` and says which address that is, with the port that the kernel picked for port 0.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let options = ListenOptions {
-            address,
-            backlog: self.core.options.backlog,
-            notsent_lowat_bytes: self.core.options.notsent_lowat_bytes,
-        };
-        let (listener, address) = self.driver.listen(&options)?;
-        self.accepts.push(Accepting { listener, token: None });
-        self.accept(self.accepts.len() - 1);
-        Ok(address)
+    /// Listens where its options say. Returns the addresses in the same order, with the ports that the kernel picked.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on.
+    pub fn listen(&mut self) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
+        let options = Arc::clone(&self.core.options);
+        let listen = options.listen.iter().enumerate().map(|(index, &ListenerOptions { address, .. })| {
+            let (backlog, notsent_lowat_bytes) = (options.backlog, options.notsent_lowat_bytes);
+            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes };
+            let (listener, bound) = self.driver.listen(&wanted).map_err(|error| (address, error))?;
+            self.accepts.push(Accepting { listener, token: None });
+            self.accept(index);
+            Ok(bound)
+        });
+        listen.collect()
     }
 
     /// One turn of the loop. Waits if there is nothing to do.

@@ -36,7 +36,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         // Out of descriptors: the next one to be freed starts accepting again.
         let exhausted = matches!(&result, Err(error) if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)));
         if let Ok(socket) = result {
-            self.open(socket);
+            self.open(socket, u8::try_from(index).expect("listeners are at most 256"));
         }
         if more {
             return;
@@ -48,9 +48,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    fn open(&mut self, socket: Socket) {
+    fn open(&mut self, socket: Socket, listener: u8) {
         let refuse = self.core.slab.len() >= self.core.options.limits.connections_max as usize;
-        let Some(slot) = self.core.slab.insert(Connection::new(socket)) else {
+        let Some(slot) = self.core.slab.insert(Connection::new(socket, listener)) else {
             // Even the places for refusals are taken.
             self.submit(Op::Close(socket), CONTEXT_NONE);
             return;
@@ -65,7 +65,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 false,
             );
         } else {
-            self.core.set_deadline(slot, self.core.options.timeouts.handshake);
+            let timeout = self.core.timeouts(slot).handshake;
+            self.core.set_deadline(slot, timeout);
         }
     }
 
@@ -123,11 +124,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.life = Life::Finishing;
         connection.flags.lingers = leave == Leave::Linger;
         connection.flags.paused = false;
-        let timeouts = &self.core.options.timeouts;
-        let timeout = match connection.protocol {
-            Protocol::Http(_) => timeouts.keep_alive,
-            Protocol::WebSocket { .. } => timeouts.close,
-        };
+        let speaks_http = matches!(connection.protocol, Protocol::Http(_));
+        let timeouts = self.core.timeouts(slot);
+        let timeout = if speaks_http { timeouts.keep_alive } else { timeouts.close };
         self.core.set_deadline(slot, timeout);
         self.core.list(slot);
         self.say_closed(slot, reason);
@@ -148,7 +147,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let socket = connection.socket;
                 let token = self.submit(Op::Shutdown(socket), slot);
                 self.core.slab.at(slot).blocked = Some(token);
-                self.core.set_deadline(slot, self.core.options.timeouts.close);
+                let timeout = self.core.timeouts(slot).close;
+                self.core.set_deadline(slot, timeout);
             } else {
                 self.end(slot, &CloseReason::EndOfStream);
             }

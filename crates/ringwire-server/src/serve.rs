@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ringwire_engine::{Engine, EngineOptions, Limits, ShardInfo, StartError};
+use ringwire_engine::{Engine, EngineOptions, Limits, ListenerOptions, ShardInfo, StartError};
 use ringwire_hub::ShardId;
 use ringwire_ring::linux::avoid_huge_pages;
 use ringwire_ring::wall_clock_us;
@@ -40,7 +40,7 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
 
 fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failure> {
     let mut engine = EngineOptions {
-        listen: options.listen.clone(),
+        listen: options.listen.iter().copied().map(ListenerOptions::from).collect(),
         shards: Some(options.shards.get()),
         ..EngineOptions::default()
     };

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
-use ringwire_engine::{Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Response, SendError, Upgrade};
+use ringwire_engine::{
+    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError, Upgrade,
+};
 
 use crate::client::{ASK, Log, OVERFLOW, answer};
 
@@ -79,8 +81,8 @@ pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
 impl Handler for Echo {
     type Mail = ();
 
-    fn on_upgrade(&mut self, _: &mut Context<'_, ()>, id: ConnectionId, request: &Request<'_>) -> Upgrade {
-        assert_eq!(request.path(), "/echo");
+    fn on_upgrade(&mut self, _: &mut Context<'_, ()>, id: ConnectionId, opening: &Opening<'_>) -> Upgrade {
+        assert_eq!(opening.request.path(), "/echo");
         self.open.upgraded(id);
         Accept::default().into()
     }
@@ -129,7 +131,7 @@ impl Handler for Echo {
         assert!(cx.send_text(id, "too late").is_err(), "nothing is sent to a connection that has ended");
     }
 
-    fn on_http(&mut self, _: &mut Context<'_, ()>, request: &Request<'_>, body: &mut [u8]) -> Response {
+    fn on_http(&mut self, _: &mut Context<'_, ()>, _: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
         self.log.count("HTTP requests");
         Response::text(200, answer(request.method(), request.path(), body))
     }

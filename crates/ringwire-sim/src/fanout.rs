@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message, Opcode, encode_frame};
-use ringwire_engine::{Accept, CloseReason, ConnectionId, Context, Handler, Transmit, Upgrade};
+use ringwire_engine::{Accept, CloseReason, ConnectionId, Context, Handler, Opening, Transmit, Upgrade};
 use ringwire_ring::{Instant, Shared};
 
 use crate::client::{COMPLETE, Log, published};
@@ -144,7 +143,7 @@ impl FrameLog {
 impl Handler for Fanout {
     type Mail = Note;
 
-    fn on_upgrade(&mut self, cx: &mut Context<'_, Note>, id: ConnectionId, _: &Request<'_>) -> Upgrade {
+    fn on_upgrade(&mut self, cx: &mut Context<'_, Note>, id: ConnectionId, _: &Opening<'_>) -> Upgrade {
         self.open.upgraded(id);
         if cx.shard() == 0 {
             self.start(cx);

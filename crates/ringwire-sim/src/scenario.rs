@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringwire_codec::DecoderLimits;
-use ringwire_engine::{EngineOptions, Handler, Limits, Mailbox, Mailboxes, Post, Shard, ShardInfo, Status, Timeouts};
+use ringwire_engine::{
+    EngineOptions, Handler, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Shard, ShardInfo, Status, Timeouts,
+};
 use ringwire_ring::{Driver, Waker};
 
 use crate::client::{HttpClient, Log, Script, Subscription, WebSocketClient};
@@ -98,11 +100,14 @@ fn options(rng: &mut Rng) -> EngineOptions {
             pull_bytes_max: 1 << rng.u32(5..16),
             memory_bytes_max: if rng.u32(0..6) == 0 { rng.usize(500..10_000) } else { usize::MAX },
         },
-        timeouts: Timeouts {
-            handshake: Duration::from_secs(100),
-            keep_alive: Duration::from_secs(100),
-            close: Duration::from_secs(100),
-        },
+        listen: vec![ListenerOptions {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            timeouts: Timeouts {
+                handshake: Duration::from_secs(100),
+                keep_alive: Duration::from_secs(100),
+                close: Duration::from_secs(100),
+            },
+        }],
         ..EngineOptions::default()
     }
 }
@@ -145,7 +150,7 @@ impl Stage {
         rng: &mut Rng,
     ) -> Outcome {
         let Self { world, log, options, kernel } = self;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        let address = options.listen[0].address;
         for _ in 0..rng.usize(1..10) {
             world.add_peer(client(address, rng), Duration::from_nanos(1 << rng.u32(0..26)));
         }
@@ -162,7 +167,7 @@ impl Stage {
             let info = ShardInfo { shard, shards };
             let (options, mailboxes) = (Arc::clone(&options), Arc::clone(&mailboxes));
             let mut shard = Shard::new(driver, handler(rng), info, options, mailboxes, Arc::clone(&wakers));
-            shard.listen(address).expect("listen");
+            shard.listen().expect("listen");
             turn_until_drained(&mut shard);
             assert_eq!((shard.connections(), shard.memory_bytes()), (0, 0), "connections or memory left");
             check(shard.handler());

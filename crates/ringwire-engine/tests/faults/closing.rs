@@ -12,7 +12,7 @@ use crate::support::server::{Ask, Server, options};
 #[test]
 fn a_peer_that_never_answers_the_close_is_ended() {
     let mut options = options();
-    options.timeouts.close = Duration::from_millis(300);
+    options.listen[0].timeouts.close = Duration::from_millis(300);
     let server = Server::start(options);
     let mut deaf = server.open();
     let mut polite = server.open();
@@ -35,7 +35,7 @@ fn a_peer_that_never_answers_the_close_is_ended() {
 #[test]
 fn a_peer_that_answers_the_close_and_stays_is_ended() {
     let mut options = options();
-    options.timeouts.close = Duration::from_millis(300);
+    options.listen[0].timeouts.close = Duration::from_millis(300);
     let server = Server::start(options);
     let mut client = server.open();
     client.send_close(CloseCode::NORMAL);

@@ -12,7 +12,7 @@ const HANDSHAKE: Duration = Duration::from_millis(400);
 
 fn impatient() -> EngineOptions {
     let mut options = options();
-    options.timeouts.handshake = HANDSHAKE;
+    options.listen[0].timeouts.handshake = HANDSHAKE;
     options
 }
 

@@ -53,7 +53,7 @@ fn a_connection_over_the_limit_gets_503() {
 #[test]
 fn even_the_places_for_refusals_may_be_taken() {
     let mut options = room_for_ten();
-    options.timeouts.close = std::time::Duration::from_millis(500);
+    options.listen[0].timeouts.close = std::time::Duration::from_millis(500);
     let server = Server::start(options);
     // They keep their sockets, so that refusing each takes a place until its time is over.
     let crowd: Vec<_> = (0..200).map(|_| server.connect()).collect();

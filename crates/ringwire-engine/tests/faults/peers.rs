@@ -27,7 +27,7 @@ fn clients_killed_in_mid_message_leave_nothing() {
 #[test]
 fn random_bytes_as_a_handshake_end_the_connection() {
     let mut options = options();
-    options.timeouts.handshake = std::time::Duration::from_millis(300);
+    options.listen[0].timeouts.handshake = std::time::Duration::from_millis(300);
     let server = Server::start(options);
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use ringwire_engine::codec::{CloseCode, Message, http::Request};
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Response, SendError,
-    Upgrade, start,
+    Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer, Response,
+    SendError, Upgrade, start,
 };
 
 use super::client::{Client, PATIENCE};
@@ -216,8 +216,8 @@ impl Probe {
 impl Handler for Probe {
     type Mail = Ask;
 
-    fn on_upgrade(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, request: &Request<'_>) -> Upgrade {
-        if request.path() == "/refused" {
+    fn on_upgrade(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
+        if opening.request.path() == "/refused" {
             return Response::text(403, "not here\n").into();
         }
         let stray = self.open.insert(connection, false).is_some();
@@ -263,7 +263,13 @@ impl Handler for Probe {
         });
     }
 
-    fn on_http(&mut self, _cx: &mut Context<'_, Ask>, request: &Request<'_>, body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        _cx: &mut Context<'_, Ask>,
+        _peer: &Peer,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Response {
         let body = String::from_utf8_lossy(body);
         Response::text(200, format!("{} {} {body}", request.method(), request.target()))
     }

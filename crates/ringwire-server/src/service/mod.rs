@@ -19,7 +19,8 @@ use std::sync::Arc;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Response, SendError, Transmit, Upgrade,
+    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError, Transmit,
+    Upgrade,
 };
 use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicName};
 
@@ -79,7 +80,8 @@ impl Service {
 impl Handler for Service {
     type Mail = Mail;
 
-    fn on_upgrade(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, request: &Request<'_>) -> Upgrade {
+    fn on_upgrade(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
+        let request = opening.request;
         let route = Route::parse(request.path(), request.query()).map_err(|fault| http::fault(&fault));
         match route.and_then(|route| self.role(route, request)) {
             Ok(role) => {
@@ -133,7 +135,13 @@ impl Handler for Service {
         }
     }
 
-    fn on_http(&mut self, cx: &mut Context<'_, Mail>, request: &Request<'_>, body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        cx: &mut Context<'_, Mail>,
+        _peer: &Peer,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Response {
         match Route::parse(request.path(), request.query()) {
             Ok(route) => self.answer(cx, route, request, body),
             Err(fault) => http::fault(&fault),
