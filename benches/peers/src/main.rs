@@ -5,6 +5,8 @@
 //! agrees on permessage-deflate without context takeover, where the library has it. The package stands outside of the
 //! workspace, so that nothing of ringwire depends on its peers.
 
+#![forbid(unsafe_code)]
+
 mod fastwebsockets_echo;
 mod tungstenite_echo;
 mod yawc_echo;

@@ -42,7 +42,7 @@ struct Dependency {
 
 /// Checks every package whose manifest is among `files`.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
-    let manifests = files.iter().filter(|file| file.path.ends_with("/Cargo.toml") && !file.path.starts_with("fuzz/"));
+    let manifests = files.iter().filter(|file| file.path.ends_with("/Cargo.toml") && file.is_in_workspace());
     manifests.flat_map(|manifest| check_package(manifest, files)).collect()
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn check(file: &SourceFile) -> Vec<Finding> {
 /// Every crate without a home for `unsafe` forbids it at its root.
 pub(crate) fn check_roots(files: &[SourceFile]) -> Vec<Finding> {
     let is_root = |file: &&SourceFile| file.path.ends_with("src/lib.rs") || file.path.ends_with("src/main.rs");
-    let roots = files.iter().filter(is_root).filter(|file| !file.path.starts_with("fuzz/"));
+    let roots = files.iter().filter(is_root).filter(|file| file.is_in_workspace());
     roots
         .filter_map(|file| {
             let wanted = match file.path.as_str() {
