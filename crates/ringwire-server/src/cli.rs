@@ -4,7 +4,13 @@
 //! reports all faults at once, which a parser that stops at the first cannot. `ringwire` without a subcommand
 //! means `ringwire serve`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+use toml::Value;
+
+use crate::config::{Config, number};
+use crate::failure::Failure;
 
 /// WebSocket event server on io_uring: publish into topics, subscribe from a browser or a trading system.
 #[derive(Debug, Parser)]
@@ -15,7 +21,7 @@ pub struct Cli {
     pub command: Option<Command>,
     /// How to serve, if there is no subcommand.
     #[command(flatten)]
-    pub serve: Config,
+    pub serve: ServeFlags,
 }
 
 impl Cli {
@@ -29,43 +35,92 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve topics over WebSocket and HTTP (what `ringwire` alone does)
-    Serve(Config),
+    Serve(ServeFlags),
+    /// Print the configuration in force, as a file for --config, and end
+    Config(ServeFlags),
     /// Print each message of a topic as a line
     Subscribe(SubscribeConfig),
     /// Publish each line of standard input as a message
     Publish(PublishConfig),
 }
 
-/// How to serve, as written.
-#[derive(Clone, Debug, Args)]
-pub struct Config {
-    /// Address and port to listen on; may be given several times. Port 0: the system picks one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+/// How to serve, as written. A flag goes before the file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeFlags {
+    /// A TOML file with all that can be set (docs/operations.md); flags go before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on; may be given several times. Port 0: the system picks one [default:
+    /// 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
     /// Shards, each a thread with a ring of its own [default: one per core]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub shards: Option<String>,
-    /// What to publish: `demo` (a synthetic market), a recorded FILE.jsonl, or `none`
-    #[arg(long, value_name = "demo|FILE.jsonl|none", default_value = "demo")]
-    pub feed: String,
-    /// Pace of the feed, as a multiple of its recorded pace
-    #[arg(long, value_name = "X", default_value = "1", allow_hyphen_values = true)]
-    pub speed: String,
+    /// What to publish: `demo` (a synthetic market), a recorded FILE.jsonl, or `none` [default: demo]
+    #[arg(long, value_name = "demo|FILE.jsonl|none")]
+    pub feed: Option<String>,
+    /// Pace of the feed, as a multiple of its recorded pace [default: 1]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub speed: Option<String>,
     /// Begin a recorded feed anew when it ends
     #[arg(long = "loop")]
     pub repeat: bool,
-    /// Hold the feed back until there are this many subscriptions
-    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
-    pub feed_start_subscribers: String,
+    /// Hold the feed back until there are this many subscriptions [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub feed_start_subscribers: Option<String>,
     /// What becomes of a subscriber that reads too slowly: `drop` leaves messages out for it, `disconnect` ends it
-    #[arg(long, value_name = "drop|disconnect", default_value = "drop")]
-    pub slow: String,
+    /// [default: drop]
+    #[arg(long, value_name = "drop|disconnect")]
+    pub slow: Option<String>,
+    /// Which pages may connect: `any`, `same` (those of this server's own host and port), or origins such as
+    /// https://example.com, each with an --origin of its own [default: any]
+    #[arg(long, value_name = "any|same|ORIGIN")]
+    pub origin: Vec<String>,
     /// Who publishes must present this token, as `Authorization: Bearer TOKEN` or `?token=TOKEN`
     #[arg(long, value_name = "TOKEN", env = "RINGWIRE_PUBLISH_TOKEN", hide_env_values = true)]
     pub publish_token: Option<String>,
     /// Let anyone who can reach the address publish
     #[arg(long)]
     pub insecure_publish: bool,
+}
+
+impl ServeFlags {
+    /// The file, if one is named, with the flags put over it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn config(&self) -> Result<Config, Failure> {
+        let mut config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        if !self.listen.is_empty() {
+            config.set_listeners("--listen", &self.listen);
+        }
+        for (flag, path, value) in [
+            ("--shards", "shards.count", self.shards.as_deref().map(number)),
+            ("--feed", "feed.source", self.feed.as_deref().map(Value::from)),
+            ("--speed", "feed.speed", self.speed.as_deref().map(number)),
+            ("--loop", "feed.loop", self.repeat.then(|| Value::from(true))),
+            ("--feed-start-subscribers", "feed.start_subscribers", self.feed_start_subscribers.as_deref().map(number)),
+            ("--slow", "subscribers.slow", self.slow.as_deref().map(Value::from)),
+            ("--origin", "origin.allow", origins(&self.origin)),
+            ("--publish-token", "publish.token", self.publish_token.as_deref().map(Value::from)),
+            ("--insecure-publish", "publish.insecure", self.insecure_publish.then(|| Value::from(true))),
+        ] {
+            if let Some(value) = value {
+                config.set(flag, path, value);
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// One word stands for itself, origins are a list.
+fn origins(written: &[String]) -> Option<Value> {
+    match written {
+        [] => None,
+        [word] if word == "any" || word == "same" => Some(Value::from(word.as_str())),
+        origins => Some(Value::from(origins.to_vec())),
+    }
 }
 
 /// How to subscribe, as written.
@@ -116,10 +171,9 @@ mod tests {
     #[test]
     fn no_subcommand_means_serve() {
         let Command::Serve(config) = parse(&["--feed", "none", "--loop"]) else { panic!("not serve") };
-        assert_eq!(config.feed, "none");
+        assert_eq!(config.feed.as_deref(), Some("none"));
         assert!(config.repeat);
-        let Command::Serve(config) = parse(&[]) else { panic!("not serve") };
-        assert_eq!(config.listen, ["127.0.0.1:8080"]);
+        assert!(matches!(parse(&[]), Command::Serve(_)));
     }
 
     #[test]

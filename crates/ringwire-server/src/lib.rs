@@ -12,6 +12,7 @@ pub mod access;
 pub mod broker;
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod failure;
 pub mod feed;
 pub mod json;

@@ -12,7 +12,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().into_command() {
-        Command::Serve(config) => serve::serve(&config),
+        Command::Serve(flags) => flags.config().and_then(|config| serve::serve(&config)),
+        Command::Config(flags) => flags.config().and_then(|config| serve::print_config(&config)),
         Command::Subscribe(config) => client::subscribe(&config),
         Command::Publish(config) => client::publish(&config),
     };

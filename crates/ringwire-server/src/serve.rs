@@ -5,16 +5,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ringwire_engine::{Engine, EngineOptions, Limits, ListenerOptions, ShardInfo, StartError};
+use ringwire_engine::{Engine, Limits, ShardInfo, StartError};
 use ringwire_hub::ShardId;
 use ringwire_ring::linux::avoid_huge_pages;
 use ringwire_ring::wall_clock_us;
 
 use crate::broker::{Broker, Mail};
-use crate::cli::Config;
+use crate::config::Config;
 use crate::control::{self, Feed};
 use crate::failure::{EXIT_NO_IO_URING, Failure};
-use crate::lanes::PAYLOAD_BYTES_MAX;
 use crate::options::Options;
 use crate::service::Service;
 
@@ -23,12 +22,11 @@ use crate::service::Service;
 /// # Errors
 /// Why it could not start, or broke down.
 pub fn serve(config: &Config) -> Result<(), Failure> {
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let options = Options::check(config, cores).map_err(|faults| Failure::usage(faults.to_string()))?;
+    let options = Options::check(config, cores()).map_err(|faults| Failure::usage(faults.to_string()))?;
     // A saving only, so a kernel that knows no huge pages is as good.
     let _ = avoid_huge_pages();
     let feed = Feed::open(&options.feed.source)?.map(|feed| (feed, options.feed.clone()));
-    let broker = Arc::new(Broker::new(options.publish.clone(), options.shards, wall_clock_us()));
+    let broker = Arc::new(Broker::new(options.publish.clone(), options.shards(), wall_clock_us()));
     let engine = start(&options, &broker)?;
     let lines = announcement(&engine, &options);
     control::run(engine, broker, feed, || {
@@ -38,15 +36,25 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     })
 }
 
+/// Prints the configuration in force: what `config` says, and the defaults of what it does not say.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn print_config(config: &Config) -> Result<(), Failure> {
+    let effective = Options::effective(config, cores()).map_err(|faults| Failure::usage(faults.to_string()))?;
+    std::io::stdout()
+        .write_all(effective.to_string().as_bytes())
+        .map_err(|error| Failure::new(format!("cannot write to standard output: {error}")))
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
 fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failure> {
-    let mut engine = EngineOptions {
-        listen: options.listen.iter().copied().map(ListenerOptions::from).collect(),
-        shards: Some(options.shards.get()),
-        ..EngineOptions::default()
-    };
-    engine.limits.body_bytes_max = PAYLOAD_BYTES_MAX;
+    let engine = options.engine.clone();
     let slots = engine.limits.connections_max + Limits::REFUSALS;
-    options.listen.iter().try_for_each(|address| is_free(*address)).map_err(|error| start_failure(&error))?;
+    options.addresses().try_for_each(is_free).map_err(|error| start_failure(&error))?;
     let (broker, slow) = (Arc::clone(broker), options.slow);
     let make = move |info: ShardInfo| {
         let shard = ShardId::new(u8::try_from(info.shard).expect("options allow as many shards as a hub serves"));
@@ -84,7 +92,7 @@ fn start_failure(error: &StartError) -> Failure {
 
 /// What the server says of itself before it is ready.
 fn announcement(engine: &Engine<Mail>, options: &Options) -> String {
-    let shards = match options.shards.get() {
+    let shards = match options.shards().get() {
         1 => "1 shard".into(),
         shards => format!("{shards} shards"),
     };

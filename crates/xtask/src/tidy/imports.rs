@@ -25,6 +25,7 @@ const HOMES: &[(&str, &str)] = &[
     ("rustls", "ringwire-engine"),
     ("serde", "ringwire-server"),
     ("clap", "ringwire-server"),
+    ("toml", "ringwire-server"),
     ("tokio-uring", "ringwire-server"),
 ];
 
