@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use ringwire_codec::extension::{Extension, ExtensionError, Output};
 use ringwire_codec::{CONTROL_PAYLOAD_BYTES_MAX, Decoder, DecoderLimits, Event, Message, Role, Violation};
 
-const LIMITS: DecoderLimits = DecoderLimits { frame_bytes_max: 3000, message_bytes_max: 4000 };
+const LIMITS: DecoderLimits = DecoderLimits { frame_bytes_max: 3000, message_bytes_max: 4000, ..DecoderLimits::DEFAULT };
 
 fuzz_target!(|data: &[u8]| {
     let [options, cuts, rest @ ..] = data else { return };

@@ -240,7 +240,12 @@ impl Clients {
             Event::ReceiveFailed(error) => self.end(link, &error.to_string(), workload),
             Event::Short { data, sent, error } => self.on_short(link, data, sent, error, workload),
             Event::Sent(_, result) => self.on_sent(link, result, workload),
-            Event::Accepted(_) | Event::Writable(_) | Event::ShutDown | Event::Closed | Event::Woken => {
+            Event::Accepted(_)
+            | Event::PeerAddress(_)
+            | Event::Writable(_)
+            | Event::ShutDown
+            | Event::Closed
+            | Event::Woken => {
                 unreachable!("a generator neither accepts, polls, closes nor is woken")
             }
         }

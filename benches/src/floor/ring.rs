@@ -67,7 +67,8 @@ impl RingEcho {
             receive_buffer_bytes: RECEIVE_BYTES as u32,
         })
         .map_err(|error| error.to_string())?;
-        let options = ListenOptions { address, backlog: 4096, notsent_lowat_bytes: Some(128 * 1024) };
+        let options =
+            ListenOptions { address, backlog: 4096, notsent_lowat_bytes: Some(128 * 1024), user_timeout: None };
         let (listener, address) = ring.listen(&options).map_err(|error| format!("{address}: {error}"))?;
         let features = ring.features().to_string();
         let mut this = Self { ring, path, connections: Vec::new(), ready: Vec::new() };
@@ -132,7 +133,7 @@ impl RingEcho {
                     self.list(slot);
                 }
             }
-            Event::Writable(_) | Event::ShutDown | Event::Closed | Event::Woken => {}
+            Event::PeerAddress(_) | Event::Writable(_) | Event::ShutDown | Event::Closed | Event::Woken => {}
         }
         Ok(())
     }

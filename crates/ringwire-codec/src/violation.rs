@@ -34,6 +34,8 @@ pub enum Violation {
     FrameTooBig,
     /// A message over [`DecoderLimits::message_bytes_max`](crate::DecoderLimits::message_bytes_max).
     MessageTooBig,
+    /// A message in more than [`DecoderLimits::fragments_max`](crate::DecoderLimits::fragments_max) frames.
+    TooManyFragments,
     /// Text that is not UTF-8 (§8.1).
     TextNotUtf8,
     /// A close frame with a payload of one byte (§5.5.1).
@@ -67,6 +69,7 @@ impl Violation {
                 CloseCode::INVALID_PAYLOAD
             }
             Violation::FrameTooBig | Violation::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
+            Violation::TooManyFragments => CloseCode::POLICY_VIOLATION,
         }
     }
 
@@ -86,6 +89,7 @@ impl Violation {
             Violation::MessageInterrupted => "new message before the fragmented one ended",
             Violation::FrameTooBig => "frame over the size limit",
             Violation::MessageTooBig => "message over the size limit",
+            Violation::TooManyFragments => "message in more frames than the limit",
             Violation::TextNotUtf8 => "text is not UTF-8",
             Violation::CloseTooShort => "close frame with one byte of payload",
             Violation::CloseCodeInvalid => "close code that may not be sent",

@@ -287,7 +287,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..EngineOptions::default()
     };
     let message_bytes_max = PIECE_BYTES + 4;
-    options.limits.message = DecoderLimits { frame_bytes_max: message_bytes_max as u64, message_bytes_max };
+    options.limits.message =
+        DecoderLimits { frame_bytes_max: message_bytes_max as u64, message_bytes_max, ..DecoderLimits::default() };
     options.limits.backlog_bytes_max = BACKLOG_BYTES;
     let engine = start(options, Meeting::new)?;
     println!("meeting on http://{}/ with {} shards", engine.addresses()[0], engine.shards());

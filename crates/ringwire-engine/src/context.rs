@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringwire_codec::{
-    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, FrameHeader, Opcode, encode_close,
+    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, DecoderLimits, FrameHeader, Opcode, encode_close,
 };
 use ringwire_ring::{Instant, Stage};
 
@@ -30,6 +30,8 @@ pub(crate) struct Core<M> {
     /// Shards to wake at the end of this turn.
     pub(crate) wakes: Vec<usize>,
     pub(crate) options: Arc<EngineOptions>,
+    /// The limits of messages, as all decoders share them.
+    pub(crate) message_limits: Arc<DecoderLimits>,
     pub(crate) memory_bytes: usize,
 }
 

@@ -4,6 +4,8 @@
 //! handler without a copy, and a message may be changed in place. What is not whole is copied, bounded by the limits,
 //! and its buffer goes back to the ring at once.
 
+use std::sync::Arc;
+
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseAction, CloseCode, CloseEvent, Decoder, Event, Opcode, Phase, Role, Violation, handshake};
 use ringwire_ring::Driver;
@@ -216,7 +218,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let extra: Vec<_> = headers.iter().map(|(name, value)| (*name, http::one_line(value))).collect();
                 let extra: Vec<_> = extra.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let response = accepted.response(&extra);
-                let decoder = Decoder::new(Role::Server, self.core.options.limits.message);
+                let decoder = Decoder::new(Role::Server, Arc::clone(&self.core.message_limits));
                 let connection = self.core.slab.at(slot);
                 connection.protocol = Protocol::WebSocket { decoder, phase: Phase::Open };
                 connection.flags.opened = true;

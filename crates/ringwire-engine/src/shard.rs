@@ -104,6 +104,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 shard: info.shard,
                 mailboxes,
                 wakes: Vec::new(),
+                message_limits: Arc::new(options.limits.message),
                 options,
                 memory_bytes: 0,
             },
@@ -127,7 +128,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let options = Arc::clone(&self.core.options);
         let listen = options.listen.iter().enumerate().map(|(index, &ListenerOptions { address, .. })| {
             let (backlog, notsent_lowat_bytes) = (options.backlog, options.notsent_lowat_bytes);
-            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes };
+            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes, user_timeout: None };
             let (listener, bound) = self.driver.listen(&wanted).map_err(|error| (address, error))?;
             self.accepts.push(Accepting { listener, token: None });
             self.accept(index);
@@ -225,6 +226,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Completion { token, context: slot, more, event } = completion;
         match event {
             Event::Accepted(result) => self.on_accepted(slot as usize, result, more),
+            Event::PeerAddress(_) => {}
             Event::Received(mut lease) => {
                 self.on_received(slot, lease.bytes());
                 self.driver.release(lease);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::data::{Stage, Staged};
@@ -36,6 +37,9 @@ pub struct ListenOptions {
     /// Bytes not yet sent above which a socket counts as unwritable (`TCP_NOTSENT_LOWAT`), so that what waits,
     /// waits in user space. `None` leaves the system's setting.
     pub notsent_lowat_bytes: Option<u32>,
+    /// How long what was sent may stay without an acknowledgement, or a closed window closed, before the kernel breaks
+    /// the connection (`TCP_USER_TIMEOUT`; to the millisecond). `None` leaves the system's setting, some 15 minutes.
+    pub user_timeout: Option<Duration>,
 }
 
 /// Executes operations. One per shard; never shared between threads.
@@ -54,6 +58,9 @@ pub trait Driver {
 
     /// Opens a listening socket with `SO_REUSEPORT` and `TCP_NODELAY`, and says which address it got.
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(Listener, SocketAddr)>;
+
+    /// Whether [`Op::PeerAddress`] works here.
+    fn knows_peers(&self) -> bool;
 
     /// Closes a listening socket whose accept has ended.
     fn close_listener(&mut self, listener: Listener);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::buffer::Buffer;
 use crate::data::Data;
@@ -25,6 +26,9 @@ pub struct OpToken(pub u64);
 pub enum Op<W> {
     /// Accept connections until cancelled (multishot).
     Accept(Listener),
+    /// Say who is at the other end of a socket that this listener has accepted. Completes with
+    /// [`Event::PeerAddress`]. Only where [`Driver::knows_peers`](crate::Driver::knows_peers) says so.
+    PeerAddress(Socket, Listener),
     /// Receive into leased buffers until cancelled, ended or out of buffers (multishot).
     Receive(Socket),
     /// Transmit now, as far as the socket takes it. **No completion when all went out**: that is known once the
@@ -102,6 +106,8 @@ pub struct Completion {
 pub enum Event {
     /// A connection came in, or accepting failed (out of descriptors, say).
     Accepted(io::Result<Socket>),
+    /// Who is at the other end. An IPv4 peer of an IPv6 listener is given as an IPv4 peer.
+    PeerAddress(io::Result<SocketAddr>),
     /// Bytes came in.
     Received(Lease),
     /// The peer has finished sending (EOF).

@@ -37,8 +37,12 @@ fn turns(ring: &mut Ring, mut done: impl FnMut(&mut Ring, Completion) -> bool) {
 
 /// A connection to the ring, and its client.
 fn connect(ring: &mut Ring) -> (Socket, TcpStream) {
-    let options =
-        ListenOptions { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), backlog: 16, notsent_lowat_bytes: None };
+    let options = ListenOptions {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        backlog: 16,
+        notsent_lowat_bytes: None,
+        user_timeout: None,
+    };
     let (listener, address) = ring.listen(&options).expect("listen");
     let accept = ring.submit(Op::Accept(listener), 99).expect("room");
     let client = TcpStream::connect(address).expect("connect");
@@ -317,4 +321,48 @@ fn dropping_a_ring_with_operations_in_flight_ends_them() {
     // The connection ends: cleanly or by a reset, but it ends.
     let _ = client.read_to_end(&mut rest);
     assert!(rest.len() < 32_000_000);
+}
+
+#[test]
+fn a_direct_descriptor_says_who_is_at_the_other_end() {
+    let mut ring = ring();
+    if !ring.knows_peers() {
+        eprintln!("skipped: {}", ring.features());
+        return;
+    }
+    for (listen, connect) in
+        [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1"), ("[::]:0", "::1")]
+    {
+        let address = listen.parse().expect("an address");
+        let options = ListenOptions { address, backlog: 16, notsent_lowat_bytes: None, user_timeout: None };
+        let (listener, bound) = ring.listen(&options).expect("listen");
+        let accept = ring.submit(Op::Accept(listener), 0).expect("room");
+        let to = SocketAddr::new(connect.parse().expect("an IP address"), bound.port());
+        let client = TcpStream::connect(to).expect("connect");
+        let mut socket = None;
+        turns(&mut ring, |_, completion| {
+            let Event::Accepted(accepted) = completion.event else { return false };
+            socket = Some(accepted.expect("accepted"));
+            true
+        });
+        ring.submit(Op::Cancel(accept), 0).expect("room");
+        turns(&mut ring, |_, completion| completion.token == accept && !completion.more);
+        let socket = socket.expect("accepted");
+        // It runs in the enter that submits it, whether or not the peer and the listener are still there.
+        for gone in [false, true] {
+            let token = ring.submit(Op::PeerAddress(socket, listener), 7).expect("room");
+            ring.enter(Wait::No).expect("enter");
+            let completion = ring.complete().expect("at once");
+            assert_eq!((completion.token, completion.context, completion.more), (token, 7, false));
+            let Event::PeerAddress(Ok(peer)) = completion.event else { panic!("{completion:?}") };
+            assert_eq!(peer, client.local_addr().expect("its address"), "{listen}, gone: {gone}");
+            assert!(ring.complete().is_none());
+            if !gone {
+                ring.close_listener(listener);
+                client.shutdown(Shutdown::Both).expect("shutdown");
+            }
+        }
+        drop(client);
+        close_socket(&mut ring, socket);
+    }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) peer: usize,
     pub(crate) descriptor: Option<(usize, u32)>,
     pub(crate) address: SocketAddr,
+    /// Where the client is. Several may share an IP address.
+    pub(crate) from: SocketAddr,
     pub(crate) latency: u64,
     pub(crate) segment_max: usize,
     /// Whether the network itself has reset it.
@@ -56,6 +58,7 @@ impl Connection {
         let (up, down) = (Pipe::new(buffer(), buffer()), Pipe::new(buffer(), buffer()));
         let latency = 1 << rng.u32(8..=24);
         let segment_max = [1, 7, 100, 1460, 1460, 1460, 65_536, 65_536][rng.usize(0..8)];
+        let from = client_address(rng);
         let end = || End { closed: false, broken: false, error: None };
         Self {
             up,
@@ -65,6 +68,7 @@ impl Connection {
             peer,
             descriptor: None,
             address,
+            from,
             latency,
             segment_max,
             killed: false,
@@ -87,5 +91,14 @@ impl Connection {
 
     pub(crate) fn outgoing(&mut self, side: Side) -> &mut Pipe {
         self.incoming(side.other())
+    }
+}
+
+fn client_address(rng: &mut Rng) -> SocketAddr {
+    let (host, port) = (rng.u8(1..4), rng.u16(1024..));
+    if rng.bool() {
+        SocketAddr::from(([10, 0, 0, host], port))
+    } else {
+        SocketAddr::from(([0x2001, 0xdb8, 0, u16::from(host), 0, 0, 0, 1], port))
     }
 }

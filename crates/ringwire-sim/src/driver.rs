@@ -91,6 +91,10 @@ impl Driver for SimDriver {
         Ok((Listener(listener), address))
     }
 
+    fn knows_peers(&self) -> bool {
+        self.with(|world| world.net.knows_peers())
+    }
+
     fn close_listener(&mut self, listener: Listener) {
         let shard = self.shard;
         self.with(|world| {

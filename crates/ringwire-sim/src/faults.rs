@@ -23,12 +23,15 @@ pub struct Faults {
     pub spurious_wake: u32,
     /// An `enter` returns early (`EINTR`).
     pub interrupted: u32,
+    /// The driver cannot say who is at the other end of a socket, as on an old kernel. Not a chance, a fact of the run.
+    pub knows_no_peers: bool,
 }
 
 impl Faults {
     /// Chances for one run. Each fault is absent from about a third of all runs, so that combinations of a few
     /// frequent faults come up as well as all of them together.
     pub fn seeded(rng: &mut Rng) -> Self {
+        let knows_no_peers = rng.u32(0..8) == 0;
         let mut up_to = |most: u32| if rng.u32(0..3) == 0 { 0 } else { rng.u32(1..=most) };
         Self {
             short_transmit: up_to(400),
@@ -40,6 +43,7 @@ impl Faults {
             network_reset: up_to(4),
             spurious_wake: up_to(50),
             interrupted: up_to(50),
+            knows_no_peers,
         }
     }
 }

@@ -162,6 +162,16 @@ impl Net {
         self.connections[connection].descriptor = Some((shard, descriptor));
     }
 
+    /// Whether a driver can say who is at the other end.
+    pub(crate) fn knows_peers(&self) -> bool {
+        !self.faults.knows_no_peers
+    }
+
+    /// Where the connection's client is.
+    pub(crate) fn peer_address(&self, connection: usize) -> SocketAddr {
+        self.connections[connection].from
+    }
+
     /// Connects to an address. Refusal shows as a failed read or write.
     pub(crate) fn connect(&mut self, peer: usize, address: SocketAddr) -> usize {
         let connection = Connection::seeded(peer, address, &mut self.rng);

@@ -92,7 +92,11 @@ fn options(rng: &mut Rng) -> EngineOptions {
         backlog: rng.u32(1..10),
         limits: Limits {
             connections_max: rng.u32(1..12),
-            message: DecoderLimits { frame_bytes_max: message_bytes_max as u64, message_bytes_max },
+            message: DecoderLimits {
+                frame_bytes_max: message_bytes_max as u64,
+                message_bytes_max,
+                ..DecoderLimits::default()
+            },
             head_bytes_max: 2048,
             body_bytes_max: 4096,
             backlog_high_bytes: 1 << rng.u32(7..16),

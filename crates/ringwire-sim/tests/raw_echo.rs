@@ -172,8 +172,9 @@ fn run(seed: u64) -> (u64, usize, usize) {
     };
     let mut driver = world.driver(&options);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (listener, address) =
-        driver.listen(&ListenOptions { address, backlog: 8, notsent_lowat_bytes: None }).expect("listen");
+    let (listener, address) = driver
+        .listen(&ListenOptions { address, backlog: 8, notsent_lowat_bytes: None, user_timeout: None })
+        .expect("listen");
     for _ in 0..rng.usize(1..8) {
         let len = rng.usize(0..5000);
         let all = std::iter::repeat_with(|| rng.u8(..)).take(len).collect();

@@ -13,6 +13,8 @@ mod pending;
 
 pub use event::{Event, Message, Step};
 
+use std::sync::Arc;
+
 use crate::extension::Extension;
 use crate::{CloseFrame, FrameHeader, Opcode, Text, Violation, unmask};
 use pending::{Found, Pending};
@@ -36,19 +38,26 @@ pub struct DecoderLimits {
     pub frame_bytes_max: u64,
     /// Longest message, all fragments together, as the extension unpacks it.
     pub message_bytes_max: usize,
+    /// Most frames that one message may come in. Without it, frames without payload could follow each other for ever.
+    pub fragments_max: u32,
+}
+
+impl DecoderLimits {
+    /// 17 MiB for frame and message, a message of 16 MiB with its envelope, in at most 131,072 frames.
+    pub const DEFAULT: Self = Self { frame_bytes_max: 17 << 20, message_bytes_max: 17 << 20, fragments_max: 1 << 17 };
 }
 
 impl Default for DecoderLimits {
-    /// 17 MiB for both: a message of 16 MiB with its envelope.
     fn default() -> Self {
-        Self { frame_bytes_max: 17 << 20, message_bytes_max: 17 << 20 }
+        Self::DEFAULT
     }
 }
 
 /// Decodes one direction of one connection. Idle, it owns nothing but itself (and its extension).
 #[derive(Debug, Default)]
 pub struct Decoder {
-    limits: DecoderLimits,
+    /// Shared by all decoders that were made with them. None: the default ones.
+    limits: Option<Arc<DecoderLimits>>,
     extension: Option<Box<dyn Extension>>,
     pending: Option<Box<Pending>>,
     role: Role,
@@ -57,9 +66,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for the stream that an endpoint of this role receives.
-    pub fn new(role: Role, limits: DecoderLimits) -> Self {
-        Self { limits, role, ..Self::default() }
+    /// A decoder for the stream that an endpoint of this role receives. Many may share their limits.
+    pub fn new(role: Role, limits: impl Into<Arc<DecoderLimits>>) -> Self {
+        Self { limits: Some(limits.into()), role, ..Self::default() }
     }
 
     /// The same with an extension, which now owns RSV1.
@@ -132,6 +141,11 @@ impl Decoder {
         pending + self.extension.as_ref().map_or(0, |extension| extension.memory_bytes())
     }
 
+    #[inline]
+    fn limits(&self) -> &DecoderLimits {
+        self.limits.as_deref().unwrap_or(&DecoderLimits::DEFAULT)
+    }
+
     /// Where a frame ends that lies whole in the input, needs no other and breaks no rule. Anything else is left to
     /// [`decode_pieces`](Self::decode_pieces).
     #[inline]
@@ -141,8 +155,8 @@ impl Decoder {
         let payload_bytes = usize::try_from(header.payload_bytes).ok()?;
         let fits = payload_bytes <= input_bytes - header_bytes
             && (header.opcode.is_control()
-                || (payload_bytes <= self.limits.message_bytes_max
-                    && header.payload_bytes <= self.limits.frame_bytes_max));
+                || (payload_bytes <= self.limits().message_bytes_max
+                    && header.payload_bytes <= self.limits().frame_bytes_max));
         (stands_alone && is_masked_right && fits).then_some(header_bytes + payload_bytes)
     }
 
@@ -152,8 +166,9 @@ impl Decoder {
         if self.ended || input.is_empty() {
             return Ok(Step { consumed: input.len(), event: None });
         }
+        let limits = self.limits.as_deref().unwrap_or(&DecoderLimits::DEFAULT);
         let pending = self.pending.get_or_insert_default();
-        let advanced = pending.advance(input, self.role, &self.limits, self.extension.as_deref_mut());
+        let advanced = pending.advance(input, self.role, limits, self.extension.as_deref_mut());
         let (consumed, found) = advanced.inspect_err(|_| {
             self.ended = true;
             self.pending = None;

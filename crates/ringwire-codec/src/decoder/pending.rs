@@ -20,6 +20,8 @@ pub(super) struct Pending {
     is_transformed: bool,
     /// Payload bytes that the headers of this message announced.
     announced_bytes: u64,
+    /// Frames of this message so far.
+    fragments: u32,
     /// The message that the last event lent out.
     finished: Option<Finished>,
 }
@@ -147,6 +149,10 @@ impl Pending {
         if header.payload_bytes > limits.frame_bytes_max {
             return Err(Violation::FrameTooBig);
         }
+        self.fragments += 1;
+        if self.fragments > limits.fragments_max {
+            return Err(Violation::TooManyFragments);
+        }
         self.announced_bytes = self.announced_bytes.saturating_add(header.payload_bytes);
         // What a transformed message becomes is bounded where it is written.
         let bytes_max = if self.is_transformed { limits.frame_bytes_max } else { limits.message_bytes_max as u64 };
@@ -157,6 +163,7 @@ impl Pending {
         self.message = Some(message);
         self.is_transformed = is_transformed;
         self.announced_bytes = 0;
+        self.fragments = 0;
     }
 
     fn take_control(&mut self, frame: &Frame, piece: &[u8]) -> Found {
@@ -201,6 +208,7 @@ impl Default for Pending {
             message: None,
             is_transformed: false,
             announced_bytes: 0,
+            fragments: 0,
             finished: None,
         }
     }

@@ -62,7 +62,10 @@ fn refused(violation: Violation) -> Vec<Owned> {
 }
 
 fn server() -> Decoder {
-    Decoder::new(Role::Server, DecoderLimits { frame_bytes_max: 70_000, message_bytes_max: 100_000 })
+    Decoder::new(
+        Role::Server,
+        DecoderLimits { frame_bytes_max: 70_000, message_bytes_max: 100_000, ..DecoderLimits::default() },
+    )
 }
 
 fn client() -> Decoder {
@@ -192,6 +195,21 @@ fn the_message_limit_counts_all_fragments_and_speaks_at_the_header() {
     assert_eq!(events(&[first.clone(), more(40_001)]), refused(Violation::MessageTooBig));
     assert_eq!(events(&[first.clone(), more(40_000)]), [], "the limit itself is allowed");
     assert_eq!(events(&[first, frame(Continuation, true, &[0; 40_000])]).len(), 1);
+}
+
+#[test]
+fn the_fragment_limit_counts_frames_of_one_message_whatever_they_carry() {
+    let limited = || Decoder::new(Role::Server, DecoderLimits { fragments_max: 3, ..DecoderLimits::default() });
+    let empty = |opcode, fin| frame(opcode, fin, b"");
+    let three =
+        [empty(Binary, false), empty(Ping, true), empty(Continuation, false), empty(Continuation, true)].concat();
+    let twice = [three.clone(), three].concat();
+    let got = feed(&mut limited(), &[&twice]);
+    assert_eq!(got, [Owned::Ping(vec![]), Owned::Binary(vec![]), Owned::Ping(vec![]), Owned::Binary(vec![])]);
+    let fourth = [empty(Binary, false), empty(Continuation, false).repeat(3)].concat();
+    assert_eq!(feed(&mut limited(), &[&fourth]), refused(Violation::TooManyFragments));
+    assert_eq!(Violation::TooManyFragments.close_code(), CloseCode::POLICY_VIOLATION);
+    assert!(DecoderLimits::default().fragments_max >= 65_536, "conformance suites send as many");
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_nodelay(true).expect("no delay");
-        let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30 };
+        let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30, ..DecoderLimits::default() };
         let decoder = Decoder::new(Role::Client, limits);
         Self { stream, decoder, input: Vec::new(), start: 0, unwritten: Vec::new(), masks: fastrand::Rng::with_seed(7) }
     }

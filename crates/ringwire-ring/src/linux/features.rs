@@ -12,6 +12,8 @@ pub struct Features {
     pub release: String,
     /// The submission queue needs no index array (6.6).
     pub no_sq_array: bool,
+    /// A direct descriptor can be asked for its peer's address (6.7).
+    pub peer_address: bool,
     /// One receive or send may fill or drain several buffers (6.10).
     pub bundles: bool,
     /// A wait can ask for a batch within a time (6.12).
@@ -21,10 +23,11 @@ pub struct Features {
 }
 
 impl Features {
-    pub(super) fn of(parameters: &Parameters, no_sq_array: bool, registered_ring: bool) -> Self {
+    pub(super) fn of(parameters: &Parameters, no_sq_array: bool, registered_ring: bool, peer_address: bool) -> Self {
         Self {
             release: kernel_release(),
             no_sq_array,
+            peer_address,
             bundles: parameters.is_feature_recvsend_bundle(),
             min_wait: parameters.is_feature_min_timeout(),
             registered_ring,
@@ -38,6 +41,7 @@ impl fmt::Display for Features {
         let beyond = [
             (self.registered_ring, "registered ring"),
             (self.no_sq_array, "no SQ array"),
+            (self.peer_address, "peer addresses"),
             (self.bundles, "bundles"),
             (self.min_wait, "min-wait"),
         ];

@@ -25,7 +25,8 @@ use io_uring::{cqueue, opcode};
 use super::buffers::{BufferRing, GROUP};
 use super::enter::{IORING_ENTER_GETEVENTS, RingFd};
 use super::features::{Features, Unavailable, set_up};
-use super::socket;
+use super::peer;
+use super::socket::{self, Family};
 use super::table::{Kind, Table, UserData, untracked};
 use super::wake::RingWaker;
 use crate::clock::{Clock, Instant};
@@ -64,7 +65,7 @@ pub struct Ring {
     kernel: ManuallyDrop<Kernel>,
     seen: ManuallyDrop<Seen>,
     features: Features,
-    listeners: Vec<Option<OwnedFd>>,
+    listeners: Vec<Listening>,
     adopted: u32,
     completion_entries: usize,
     clock: Clock,
@@ -79,6 +80,13 @@ pub struct Ring {
     transmissions: Vec<OpToken>,
     /// Those that the last `enter` handed over. They have ended once its completions are drained.
     entered: Vec<OpToken>,
+}
+
+/// A listening socket, until it is closed, and which family of addresses it has.
+#[derive(Debug)]
+struct Listening {
+    socket: Option<OwnedFd>,
+    family: Family,
 }
 
 #[derive(Debug)]
@@ -104,7 +112,8 @@ impl Ring {
         assert!(options.sockets_max <= Self::SOCKETS_MAX, "more sockets than completions fit");
         let wanted = options.sockets_max * OPERATIONS_PER_SOCKET + OPERATIONS_BESIDES;
         let entries = wanted.next_power_of_two().max(COMPLETION_ENTRIES_MIN);
-        let (ring, no_sq_array) = set_up(options.submission_entries, entries)?;
+        let (mut ring, no_sq_array) = set_up(options.submission_entries, entries)?;
+        let peer_address = peer::probe(&mut ring);
         let buffers = BufferRing::new(options.receive_buffers, options.receive_buffer_bytes);
         let buffers = buffers.map_err(Unavailable::Other)?;
         buffers.register(&ring.submitter()).map_err(Unavailable::from_setup)?;
@@ -114,7 +123,7 @@ impl Ring {
         })?;
         let waker = RingWaker::new(ring.as_raw_fd()).map_err(Unavailable::Other)?;
         let ring = RingFd::new(ring);
-        let features = Features::of(ring.ring.params(), no_sq_array, ring.is_registered());
+        let features = Features::of(ring.ring.params(), no_sq_array, ring.is_registered(), peer_address);
         let completion_entries = ring.ring.params().cq_entries() as usize;
         let mut this = Self {
             kernel: ManuallyDrop::new(Kernel { ring, waker }),
@@ -221,6 +230,7 @@ impl Ring {
                 return Some(Completion { token, context: 0, more: true, event: Event::Woken });
             }
             Kind::Accept
+            | Kind::PeerAddress
             | Kind::Receive
             | Kind::Transmit
             | Kind::Send
@@ -234,6 +244,7 @@ impl Ring {
         let data = if more { None } else { self.seen.table.remove(slot) };
         let event = match name.kind {
             Kind::Accept => Event::Accepted(check(result).map(Socket)),
+            Kind::PeerAddress => peer::event(data, result),
             Kind::Receive => self.received(result, flags),
             Kind::Transmit => short(data.expect("a transmission has data"), result),
             Kind::Send => sent(data.expect("a send has data"), result),
@@ -316,13 +327,17 @@ impl Driver for Ring {
 
     fn listen(&mut self, options: &ListenOptions) -> io::Result<(Listener, SocketAddr)> {
         let (socket, address) = socket::listen(options)?;
-        self.listeners.push(Some(socket));
+        self.listeners.push(Listening { socket: Some(socket), family: Family::of(&address) });
         let index = u32::try_from(self.listeners.len() - 1).expect("few listeners");
         Ok((Listener(index), address))
     }
 
+    fn knows_peers(&self) -> bool {
+        self.features.peer_address
+    }
+
     fn close_listener(&mut self, listener: Listener) {
-        self.listeners[listener.0 as usize] = None;
+        self.listeners[listener.0 as usize].socket = None;
     }
 
     fn submit(&mut self, op: Op<RingWaker>, context: u32) -> Result<OpToken, (SubmitError, Op<RingWaker>)> {
@@ -331,11 +346,18 @@ impl Driver for Ring {
         }
         let (entry, token) = match op {
             Op::Accept(listener) => {
-                let Some(fd) = self.listeners.get(listener.0 as usize).and_then(Option::as_ref) else {
+                let Some(fd) = self.listeners.get(listener.0 as usize).and_then(|found| found.socket.as_ref()) else {
                     panic!("accept on a listener that is closed");
                 };
                 let accept = opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).allocate_file_index(true);
                 (accept.build(), self.token(Kind::Accept, context, None).0)
+            }
+            Op::PeerAddress(socket, listener) => {
+                assert!(self.features.peer_address, "only a driver that knows peers is asked for them");
+                let room = peer::room(self.listeners[listener.0 as usize].family);
+                let (token, slot) = self.token(Kind::PeerAddress, context, Some(room));
+                let (pointer, len) = self.seen.table.room(slot);
+                (peer::command(socket, pointer, len), token)
             }
             Op::Receive(socket) => {
                 let receive = opcode::RecvMulti::new(Fixed(socket.0), GROUP);

@@ -1,25 +1,48 @@
 //! Listening sockets.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::wake::owned;
 use crate::driver::ListenOptions;
 
-/// Opens a listening socket. Accepted sockets inherit `TCP_NODELAY` and `TCP_NOTSENT_LOWAT` (tcp(7)).
+/// Which kind of address a socket has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(super) fn of(address: &SocketAddr) -> Self {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// Length of a socket address.
+    pub(super) fn address_bytes(self) -> usize {
+        match self {
+            Family::V4 => size_of::<libc::sockaddr_in>(),
+            Family::V6 => size_of::<libc::sockaddr_in6>(),
+        }
+    }
+}
+
+/// Opens a listening socket. Accepted sockets inherit `TCP_NODELAY`, `TCP_NOTSENT_LOWAT` and `TCP_USER_TIMEOUT`
+/// (tcp(7)).
 pub(super) fn listen(options: &ListenOptions) -> io::Result<(OwnedFd, SocketAddr)> {
-    let domain = if options.address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: socket(2) takes no pointers.
-    let socket = unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_TCP) };
-    let socket = owned(socket)?;
+    let socket = stream(Family::of(&options.address))?;
     set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     set(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     set(&socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     if let Some(bytes) = options.notsent_lowat_bytes {
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
         set(&socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)?;
+    }
+    if let Some(timeout) = options.user_timeout {
+        // Zero would mean the system's own.
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).max(1);
+        set(&socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, millis)?;
     }
     bind(&socket, options.address)?;
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
@@ -64,27 +87,35 @@ fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
 }
 
 fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: `storage` is writable for `len` bytes.
-    check(unsafe { libc::getsockname(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut len) })?;
-    // SAFETY: it was zeroed, and all-zero is a valid sockaddr_storage.
-    let storage = unsafe { storage.assume_init() };
-    match i32::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says that this is a sockaddr_in, which is smaller than the storage and no stricter
-            // in alignment.
-            let raw = unsafe { *(&raw const storage).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
-            Ok(SocketAddr::new(IpAddr::V4(ip), u16::from_be(raw.sin_port)))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above, a sockaddr_in6.
-            let raw = unsafe { *(&raw const storage).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-            Ok(SocketAddr::new(IpAddr::V6(ip), u16::from_be(raw.sin6_port)))
-        }
-        family => Err(io::Error::other(format!("a TCP socket of address family {family}"))),
+    let mut bytes = [0; size_of::<libc::sockaddr_in6>()];
+    let mut len = bytes.len() as libc::socklen_t;
+    // SAFETY: `bytes` is writable for `len` bytes.
+    check(unsafe { libc::getsockname(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), &raw mut len) })?;
+    parse(&bytes[..(len as usize).min(bytes.len())])
+}
+
+/// A new TCP socket.
+pub(super) fn stream(family: Family) -> io::Result<OwnedFd> {
+    let domain = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    };
+    // SAFETY: socket(2) takes no pointers.
+    owned(unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_TCP) })
+}
+
+/// Reads a `struct sockaddr_in` or `sockaddr_in6`: family, port, then address, as both have them (ip(7), ipv6(7)).
+pub(super) fn parse(bytes: &[u8]) -> io::Result<SocketAddr> {
+    let family = bytes.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
+    let port = bytes.get(2..).and_then(<[u8]>::first_chunk).map(|port| u16::from_be_bytes(*port));
+    let ip = match family {
+        Some(libc::AF_INET) => bytes.get(4..).and_then(<[u8]>::first_chunk::<4>).map(|&ip| IpAddr::from(ip)),
+        Some(libc::AF_INET6) => bytes.get(8..).and_then(<[u8]>::first_chunk::<16>).map(|&ip| IpAddr::from(ip)),
+        _ => None,
+    };
+    match (ip, port) {
+        (Some(ip), Some(port)) => Ok(SocketAddr::new(ip, port)),
+        _ => Err(io::Error::other(format!("a TCP socket of address family {family:?}, {} bytes", bytes.len()))),
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) enum Kind {
     Shutdown = 10,
     /// A message to another ring, which completes only if it failed.
     Wake = 11,
+    PeerAddress = 12,
 }
 
 const GENERATION_BITS: u32 = 24;
@@ -57,6 +58,7 @@ impl UserData {
             9 => Kind::WakePoll,
             10 => Kind::Shutdown,
             11 => Kind::Wake,
+            12 => Kind::PeerAddress,
             _ => return None,
         };
         let generation = (user_data >> 32) as u32 & GENERATION_MASK;
@@ -112,6 +114,14 @@ impl Table {
     /// The data of the operation in `slot`.
     pub(super) fn data(&self, slot: u32) -> Option<&Data> {
         self.slots[slot as usize].data.as_ref()
+    }
+
+    /// Where the operation in `slot` may write, and how much.
+    pub(super) fn room(&mut self, slot: u32) -> (*mut u8, u32) {
+        match &mut self.slots[slot as usize].data {
+            Some(Data::Owned { bytes, .. }) => (bytes.as_mut_ptr(), bytes.len() as u32),
+            _ => unreachable!("an operation that writes has bytes of its own to write to"),
+        }
     }
 
     /// Context of the operation that `name` names, if it is still in flight.

@@ -77,7 +77,11 @@ impl fmt::Display for PeerClose {
 impl Wire {
     /// A connection whose opening handshake is done; `early` came behind the server's response.
     pub(super) fn new(stream: TcpStream, early: &[u8], masks: fastrand::Rng) -> Self {
-        let limits = DecoderLimits { frame_bytes_max: MESSAGE_BYTES_MAX as u64, message_bytes_max: MESSAGE_BYTES_MAX };
+        let limits = DecoderLimits {
+            frame_bytes_max: MESSAGE_BYTES_MAX as u64,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            ..DecoderLimits::default()
+        };
         let mut input = vec![0; INPUT_BYTES.max(early.len())].into_boxed_slice();
         input[..early.len()].copy_from_slice(early);
         Self {

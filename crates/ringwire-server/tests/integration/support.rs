@@ -239,7 +239,8 @@ impl Socket {
                 return Err(Answer::parse(&input));
             }
             let rest = input.split_off(head_bytes);
-            let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30 };
+            let limits =
+                DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30, ..DecoderLimits::default() };
             let mut socket =
                 Self { stream, decoder: Decoder::new(Role::Client, limits), input: rest, pending: Default::default() };
             socket.decode();

@@ -144,6 +144,10 @@ impl Kernel {
                 assert_eq!(net.listener_shard(listener), Some(self.shard), "accept on a listener that is closed");
                 (Kind::Accept { listener }, None)
             }
+            Op::PeerAddress(socket, _) => {
+                assert!(net.knows_peers(), "only a driver that knows peers is asked for them");
+                (Kind::PeerAddress(socket), None)
+            }
             Op::Receive(socket) => (Kind::Receive(socket), None),
             Op::Transmit(socket, data) => (Kind::Transmit(socket), Some(data)),
             Op::Send(socket, data) => {
@@ -186,6 +190,7 @@ impl Kernel {
                 let accepts = |(_, operation): (u32, &Operation)| operation.kind == Kind::Accept { listener };
                 assert!(!self.table.iter().any(accepts), "one accept per listener");
             }
+            Kind::PeerAddress(_) => {}
             Kind::Receive(socket) => self.refuse_while(socket, "received from", |k| matches!(k, Kind::Receive(_))),
             Kind::Writable(socket) => self.refuse_while(socket, "waited for", |k| matches!(k, Kind::Writable(_))),
             Kind::Transmit(socket) | Kind::Send(socket) => {

@@ -17,6 +17,10 @@ impl Kernel {
         operation.submitted = true;
         match operation.kind {
             Kind::Transmit(socket) => self.transmit(slot, socket, arena, net),
+            Kind::PeerAddress(socket) => {
+                let address = net.peer_address(self.connection(socket));
+                self.finish(slot, Event::PeerAddress(Ok(address)), net);
+            }
             Kind::Close(_) => self.finish(slot, Event::Closed, net),
             Kind::Shutdown(_) => self.finish(slot, Event::ShutDown, net),
             Kind::Accept { .. } | Kind::Receive(_) | Kind::Send(_) | Kind::Writable(_) => {
@@ -87,7 +91,7 @@ impl Kernel {
                 let error = if operation.sent > 0 { io::ErrorKind::WriteZero.into() } else { cancelled() };
                 Event::Sent(operation.data.take().expect("a send has data"), Err(error))
             }
-            Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_) => return,
+            Kind::PeerAddress(_) | Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_) => return,
         };
         self.finish(slot, result, net);
     }
@@ -128,7 +132,7 @@ impl Kernel {
                 net.room(connection, Side::Server) > 0 || net.is_broken(connection, Side::Server)
             }
             // One that went out whole has no result; the others have one from the start.
-            Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_) => false,
+            Kind::PeerAddress(_) | Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_) => false,
         }
     }
 
@@ -188,7 +192,7 @@ impl Kernel {
             (None, Kind::Receive(socket)) => self.receive(socket, net),
             (None, Kind::Send(socket)) => (self.send(slot, socket, net)?, false),
             (None, Kind::Writable(_)) => (Event::Writable(Ok(())), false),
-            (None, Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_)) => {
+            (None, Kind::PeerAddress(_) | Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_)) => {
                 unreachable!("their results are known at once")
             }
         };

@@ -6,6 +6,7 @@ use ringwire_ring::{Data, Event, OpToken, Socket};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Accept { listener: u32 },
+    PeerAddress(Socket),
     Receive(Socket),
     Transmit(Socket),
     Send(Socket),
@@ -18,6 +19,7 @@ impl Kind {
     fn number(self) -> u64 {
         match self {
             Kind::Accept { .. } => 1,
+            Kind::PeerAddress(_) => 12,
             Kind::Receive(_) => 2,
             Kind::Transmit(_) => 3,
             Kind::Send(_) => 4,
@@ -31,7 +33,8 @@ impl Kind {
     pub(super) fn socket(self) -> Option<Socket> {
         match self {
             Kind::Accept { .. } => None,
-            Kind::Receive(socket)
+            Kind::PeerAddress(socket)
+            | Kind::Receive(socket)
             | Kind::Transmit(socket)
             | Kind::Send(socket)
             | Kind::Writable(socket)
