@@ -3,6 +3,8 @@
 use ringwire_codec::{Decoder, Phase};
 use ringwire_ring::{Instant, OpToken, Socket, Staged};
 
+use crate::chunked::ChunkedRequest;
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -54,6 +56,8 @@ pub(crate) struct HttpState {
     pub(crate) wanted_bytes: usize,
     /// Whether "100 Continue" was sent for it.
     pub(crate) continued: bool,
+    /// The request whose chunks are being taken, if it is one of that kind; the buffer is empty then.
+    pub(crate) chunked: Option<Box<ChunkedRequest>>,
     /// Whether it follows another one and has no deadline of its own yet.
     pub(crate) is_further: bool,
 }
@@ -86,6 +90,19 @@ pub(crate) struct Flags {
     pub(crate) opened: bool,
     /// Its end waits for the peer's.
     pub(crate) lingers: bool,
+}
+
+impl HttpState {
+    /// Whether a part of a request has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.buffer.is_empty() || self.chunked.is_some()
+    }
+
+    /// Lets go of what came of a request.
+    pub(crate) fn forget(&mut self) {
+        self.buffer = Vec::new();
+        self.chunked = None;
+    }
 }
 
 impl Connection {
@@ -128,7 +145,9 @@ impl Connection {
     /// Heap memory it holds.
     pub(crate) fn memory_bytes(&self) -> usize {
         let input = match &self.protocol {
-            Protocol::Http(http) => http.buffer.capacity(),
+            Protocol::Http(http) => {
+                http.buffer.capacity() + http.chunked.as_ref().map_or(0, |request| request.memory_bytes())
+            }
             Protocol::WebSocket { decoder, .. } => decoder.assembly_bytes(),
         };
         input + self.held.capacity() + self.backlog.capacity() + self.sending_bytes

@@ -3,8 +3,9 @@
 use crate::handler::Response;
 
 /// Writes the head of `response`.
-pub(crate) fn write_head(response: &Response, keep_alive: bool, out: &mut Vec<u8>) {
+pub(crate) fn write_head(response: &Response, keep_alive: bool, date: &str, out: &mut Vec<u8>) {
     start(response.status, out);
+    header("Date", date, out);
     for (name, value) in &response.headers {
         header(name, value, out);
     }
@@ -82,7 +83,7 @@ mod tests {
 
     fn head(response: &Response, keep_alive: bool) -> String {
         let mut out = Vec::new();
-        write_head(response, keep_alive, &mut out);
+        write_head(response, keep_alive, "Thu, 01 Jan 1970 00:00:00 GMT", &mut out);
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -104,6 +105,6 @@ mod tests {
         let response = Response::text(200, "x").header("X-Name", "a\r\nSet-Cookie: b");
         let text = head(&response, true);
         assert!(text.contains("X-Name: aSet-Cookie: b\r\n"), "{text}");
-        assert_eq!(text.matches("\r\n").count(), 6, "{text}");
+        assert_eq!(text.matches("\r\n").count(), 7, "{text}");
     }
 }

@@ -10,6 +10,7 @@ use ringwire_codec::http::Request;
 use ringwire_codec::{CloseAction, CloseCode, CloseEvent, Decoder, Event, Opcode, Phase, Role, Violation, handshake};
 use ringwire_ring::Driver;
 
+use crate::chunked::ChunkedRequest;
 use crate::connection::{HttpState, Life, Protocol};
 use crate::handler::{Accept, CloseReason, Handler, Opening, Peer, Response, Side, Upgrade};
 use crate::http;
@@ -26,11 +27,13 @@ pub(crate) enum Then {
 }
 
 /// What looking at bytes as HTTP came to.
-enum Step {
+pub(crate) enum Step {
     /// A request was dealt with; this many bytes were its.
     Done(usize),
     /// It is not whole; it will be once this many bytes are there.
     Wanting(usize),
+    /// It is not whole, and all bytes there are have been taken.
+    Taken,
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
@@ -69,12 +72,17 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn on_http_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
         let mut at = 0;
         loop {
-            // Empty lines before a request mean nothing (RFC 9112 §2.2).
-            at += bytes[at..].iter().take_while(|&byte| matches!(byte, b'\r' | b'\n')).count();
+            if self.http_state(slot).chunked.is_none() {
+                // Empty lines before a request mean nothing (RFC 9112 §2.2).
+                at += bytes[at..].iter().take_while(|&byte| matches!(byte, b'\r' | b'\n')).count();
+            }
             if at == bytes.len() {
                 break;
             }
-            let step = self.on_request(slot, &mut bytes[at..]);
+            let step = match self.http_state(slot).chunked.take() {
+                None => self.on_request(slot, &mut bytes[at..]),
+                Some(request) => self.on_chunks(slot, request, &bytes[at..]),
+            };
             let connection = self.core.slab.at(slot);
             if connection.life != Life::Live {
                 return;
@@ -89,16 +97,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     state.continued = false;
                     state.is_further = true;
                 }
-                (Step::Wanting(wanted_bytes), Protocol::Http(state)) => {
-                    state.buffer = bytes[at..].to_vec();
-                    state.wanted_bytes = wanted_bytes;
+                (step @ (Step::Wanting(_) | Step::Taken), Protocol::Http(state)) => {
+                    if let Step::Wanting(wanted_bytes) = step {
+                        state.buffer = bytes[at..].to_vec();
+                        state.wanted_bytes = wanted_bytes;
+                    }
                     if std::mem::take(&mut state.is_further) {
                         let timeout = self.core.timeouts(slot).handshake;
                         self.core.set_deadline(slot, timeout);
                     }
                     return;
                 }
-                (Step::Wanting(_), Protocol::WebSocket { .. }) => unreachable!("only a whole request upgrades"),
+                (Step::Wanting(_) | Step::Taken, Protocol::WebSocket { .. }) => {
+                    unreachable!("only a whole request upgrades")
+                }
             }
         }
         if self.http_state(slot).is_further {
@@ -137,23 +149,37 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return Step::Done(head_bytes);
         }
         if request.is_chunked() {
-            return self.refuse(slot, 411, "send the body with Content-Length, not chunked\n");
+            let body = ChunkedRequest::new(head);
+            self.say_continue(slot, &request);
+            return match self.on_chunks(slot, Box::new(body), rest) {
+                Step::Done(consumed) => Step::Done(head_bytes + consumed),
+                step => step,
+            };
         }
         let body_bytes = request.content_length().unwrap_or(0);
         if body_bytes > body_bytes_max as u64 {
-            return self.refuse(slot, 413, &format!("a body may have at most {body_bytes_max} bytes\n"));
+            return self.refuse_body(slot, body_bytes_max);
         }
         let body_bytes = body_bytes as usize;
         if rest.len() < body_bytes {
-            if request.expects_continue() && !self.http_state(slot).continued {
-                self.http_state(slot).continued = true;
-                self.with_handler(|_, cx| cx.stage(slot, &[b"HTTP/1.1 100 Continue\r\n\r\n"]));
-            }
+            self.say_continue(slot, &request);
             return Step::Wanting(head_bytes + body_bytes);
         }
-        let body = &mut rest[..body_bytes];
+        self.on_whole_request(slot, &request, &mut rest[..body_bytes]);
+        Step::Done(head_bytes + body_bytes)
+    }
+
+    /// Tells a client that waits for it to send its body, once.
+    fn say_continue(&mut self, slot: u32, request: &Request<'_>) {
+        if request.expects_continue() && !std::mem::replace(&mut self.http_state(slot).continued, true) {
+            self.with_handler(|_, cx| cx.stage(slot, &[b"HTTP/1.1 100 Continue\r\n\r\n"]));
+        }
+    }
+
+    /// Has a request answered.
+    pub(crate) fn on_whole_request(&mut self, slot: u32, request: &Request<'_>, body: &mut [u8]) {
         let peer = self.peer(slot);
-        let response = self.with_handler(|handler, cx| handler.on_http(cx, &peer, &request, body));
+        let response = self.with_handler(|handler, cx| handler.on_http(cx, &peer, request, body));
         let connection = self.core.slab.at(slot);
         let waiting_bytes = connection.waiting_bytes() + connection.staged.len();
         let overrun = waiting_bytes >= self.core.options.limits.backlog_high_bytes;
@@ -163,7 +189,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             (false, _) => Then::Leave(Leave::Close),
         };
         self.respond(slot, response, then, request.method() == "HEAD");
-        Step::Done(head_bytes + body_bytes)
     }
 
     /// What is known of the connection's peer.
@@ -171,15 +196,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         Peer { listener: usize::from(self.core.slab.at(slot).listener), address: None }
     }
 
-    fn http_state(&mut self, slot: u32) -> &mut HttpState {
+    pub(crate) fn http_state(&mut self, slot: u32) -> &mut HttpState {
         match &mut self.core.slab.at(slot).protocol {
             Protocol::Http(state) => state,
             Protocol::WebSocket { .. } => unreachable!("the caller deals with a request"),
         }
     }
 
+    pub(crate) fn refuse_body(&mut self, slot: u32, body_bytes_max: usize) -> Step {
+        self.refuse(slot, 413, &format!("a body may have at most {body_bytes_max} bytes\n"))
+    }
+
     /// Refuses what is at the front of the stream, and ends the connection: where the next request starts is unknown.
-    fn refuse(&mut self, slot: u32, status: u16, words: &str) -> Step {
+    pub(crate) fn refuse(&mut self, slot: u32, status: u16, words: &str) -> Step {
         self.respond(slot, Response::text(status, words), Then::Leave(Leave::Linger), false);
         Step::Done(0)
     }
@@ -187,7 +216,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Answers a request, and ends the connection behind the answer if no other may follow.
     pub(crate) fn respond(&mut self, slot: u32, response: Response, then: Then, head_only: bool) {
         let mut head = Vec::with_capacity(256);
-        http::write_head(&response, then == Then::Request, &mut head);
+        let date = self.date.at(self.core.now, || self.driver.wall_clock_us());
+        http::write_head(&response, then == Then::Request, date, &mut head);
         let body: &[u8] = if head_only || !http::has_body(response.status) { &[] } else { &response.body };
         self.with_handler(|_, cx| cx.stage(slot, &[&head, body]));
         if let Then::Leave(leave) = then {

@@ -12,8 +12,10 @@
 
 #![forbid(unsafe_code)]
 
+mod chunked;
 mod connection;
 mod context;
+mod date;
 mod engine;
 mod handler;
 mod http;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use ringwire_ring::{Completion, Driver, Event, Instant, ListenOptions, Listener, Op, OpToken, Staged, Wait};
 
 use crate::context::{Context, Core};
+use crate::date::DateCache;
 use crate::handler::{Handler, Transmit};
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Limits, ListenerOptions};
@@ -46,6 +47,7 @@ pub struct Shard<D: Driver, H: Handler> {
     due: Vec<wheel::Entry>,
     /// When work last came, for spinning.
     busy_at: Instant,
+    pub(crate) date: DateCache,
 }
 
 impl<D: Driver, H: Handler> std::fmt::Debug for Shard<D, H> {
@@ -117,6 +119,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             mail: VecDeque::new(),
             due: Vec::new(),
             busy_at: now,
+            date: DateCache::default(),
         }
     }
 

@@ -240,7 +240,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn on_deadline(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
         match (connection.life, &connection.protocol) {
-            (Life::Live, Protocol::Http(http)) if !http.buffer.is_empty() => {
+            (Life::Live, Protocol::Http(http)) if http.has_begun() => {
                 let response = Response::text(408, "the request did not come whole in time\n");
                 self.respond(slot, response, Then::Leave(Leave::Linger), false);
             }
@@ -272,7 +272,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             // The send in flight is being cancelled: its memory is as good as free, and nobody else must go for it.
             connection.sending_bytes = 0;
             match &mut connection.protocol {
-                Protocol::Http(http) => http.buffer = Vec::new(),
+                Protocol::Http(http) => http.forget(),
                 Protocol::WebSocket { decoder, .. } => *decoder = ringwire_codec::Decoder::default(),
             }
             self.core.count(slot);

@@ -53,6 +53,9 @@ pub trait Driver {
     /// The current instant. Read once per turn.
     fn now(&self) -> Instant;
 
+    /// Microseconds since the Unix epoch, for dates that leave the process.
+    fn wall_clock_us(&self) -> u64;
+
     /// Wakes this driver.
     fn waker(&self) -> Self::Waker;
 

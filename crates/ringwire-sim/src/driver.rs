@@ -80,6 +80,11 @@ impl Driver for SimDriver {
         Instant::from_nanos(self.with(|world| world.net.now))
     }
 
+    /// The simulated world begins with the epoch.
+    fn wall_clock_us(&self) -> u64 {
+        self.now().as_nanos() / 1000
+    }
+
     fn waker(&self) -> SimWaker {
         self.waker.clone()
     }

@@ -62,7 +62,8 @@ fn empty_lines_without_end_hold_no_memory() {
 fn a_request_that_does_not_come_whole_gets_408() {
     let server = Server::start(impatient());
     let half_a_body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
-    for request in [b"GET / HTTP/1.1\r\nHost".as_slice(), b"G", half_a_body] {
+    let half_a_chunk = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha";
+    for request in [b"GET / HTTP/1.1\r\nHost".as_slice(), b"G", half_a_body, half_a_chunk] {
         refused(&server, request, 408, "in time");
     }
     server.finish();
@@ -175,6 +176,60 @@ fn what_is_no_request_is_refused_with_words() {
     refused(&server, b"\x00\x01\x02", 400, "no HTTP request");
     refused(&server, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "HTTP/1.1");
     refused(&server, b"GET / HTTP/1.1\r\n\r\n", 400, "Host");
+    server.finish();
+}
+
+const CHUNKED: &[u8] = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+    3\r\n\r\nx\r\n5;ext=1\r\nhello\r\n0\r\nTrailer: y\r\n\r\n";
+
+#[test]
+fn a_body_in_chunks_is_taken_in_any_split() {
+    let server = Server::start(options());
+    let two = [CHUNKED, b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    for piece_bytes in [1, 7, 64, two.len()] {
+        let mut client = server.connect();
+        for piece in two.chunks(piece_bytes) {
+            client.write(piece);
+        }
+        assert_eq!(client.answer().body, "POST /a \r\nxhello", "in pieces of {piece_bytes}");
+        assert_eq!(client.answer().body, "GET /b ", "what follows the body is the next request");
+    }
+    server.finish();
+}
+
+#[test]
+fn a_body_in_chunks_has_the_limit_of_any_body() {
+    let mut options = options();
+    options.limits.body_bytes_max = 8;
+    let server = Server::start(options);
+    let mut client = server.connect();
+    client.write(CHUNKED);
+    assert_eq!(client.answer().status, 200);
+    drop(client);
+    let with =
+        |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}").into_bytes();
+    refused(&server, &with("5\r\nhello\r\n4\r\n1234\r\n0\r\n\r\n"), 413, "8 bytes");
+    refused(&server, &with("ffffffffffffffff\r\nhello you all"), 413, "8 bytes");
+    refused(&server, &with("5\r\nhello!\r\n"), 400, "does not end where its size says");
+    refused(&server, &with("0x5\r\n"), 400, "hexadecimal");
+    server.finish();
+}
+
+#[test]
+fn every_response_has_a_date() {
+    let server = Server::start(options());
+    let mut client = server.connect();
+    client.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nnot HTTP\r\n\r\n");
+    for status in [200, 400] {
+        let answer = client.answer();
+        let date = answer.date.expect("a date");
+        let fields: Vec<&str> = date.split([' ', ':']).collect();
+        let [weekday, day, _month, year, _hour, _minute, _second, "GMT"] = fields[..] else { panic!("{date}") };
+        let year: u32 = year.parse().expect("a year");
+        assert!(weekday.ends_with(',') && day.len() == 2 && year >= 2024, "{date}");
+        assert_eq!(answer.status, status);
+    }
+    drop(client);
     server.finish();
 }
 

@@ -46,6 +46,7 @@ pub(crate) enum Heard {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
+    pub(crate) date: Option<String>,
     pub(crate) body: String,
 }
 
@@ -110,6 +111,7 @@ impl Client {
                     let answer = Answer {
                         status: response.status(),
                         retry_after: response.header("retry-after").map(str::to_owned),
+                        date: response.header("date").map(str::to_owned),
                         body: String::from_utf8(input[head_bytes..end].to_vec()).expect("text"),
                     };
                     self.start += end;

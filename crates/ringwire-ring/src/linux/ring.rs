@@ -29,7 +29,7 @@ use super::peer;
 use super::socket::{self, Family};
 use super::table::{Kind, Table, UserData, untracked};
 use super::wake::RingWaker;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, wall_clock_us};
 use crate::data::{Arena, Data, Stage, Staged};
 use crate::driver::{Driver, ListenOptions, Wait, Waker};
 use crate::op::{Completion, Event, Lease, Listener, Op, OpToken, Socket, SubmitError};
@@ -319,6 +319,10 @@ impl Driver for Ring {
 
     fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    fn wall_clock_us(&self) -> u64 {
+        wall_clock_us()
     }
 
     fn waker(&self) -> RingWaker {
