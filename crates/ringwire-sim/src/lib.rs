@@ -11,6 +11,7 @@
 
 mod client;
 mod connection;
+mod conversation;
 mod driver;
 mod echo;
 mod fanout;
@@ -23,6 +24,7 @@ mod scenario;
 mod trace;
 mod world;
 
+pub use conversation::{BODY_BYTES_MAX, FRAGMENTS_MAX, HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, Reply, Said, converse};
 pub use driver::{SimDriver, SimWaker};
 pub use faults::Faults;
 pub use kernel::KernelOptions;

@@ -166,32 +166,38 @@ fn measurements(files: &[SourceFile]) -> Vec<(String, String)> {
     tests
 }
 
-/// Each target for a while, from its seeds. What libFuzzer finds goes to `fuzz/corpus`, which is not kept.
+/// Each target for a moment, from its seeds; all are built at once. What libFuzzer finds goes to `fuzz/corpus`, which is
+/// not kept.
 fn fuzz(context: &Context, deadline: Deadline) -> Outcome {
-    const SECONDS_EACH: &str = "-max_total_time=20";
+    const SECONDS_EACH: &str = "-max_total_time=10";
     let tools = match provision::cargo_fuzz(context, deadline) {
         Ok(tools) => tools,
         Err(reason) => return Outcome::Skipped(reason),
     };
-    let fuzz_targets = context.root.join("fuzz/fuzz_targets");
+    let cargo_fuzz = |subcommand: &str, arguments: &[&str]| {
+        let mut cargo = context.cargo(&["fuzz", subcommand]);
+        // The instrumentation is an unstable flag of the compiler; a stable one takes it when told so.
+        cargo.args(arguments).env("RUSTC_BOOTSTRAP", "1").env("PATH", tools_first(&tools));
+        cargo.env("CARGO_TARGET_DIR", context.target.join("fuzz"));
+        cargo
+    };
     let smoke = |target: &str| {
         let corpus = context.root.join("fuzz/corpus").join(target);
         std::fs::create_dir_all(&corpus).map_err(|error| format!("cannot make {}: {error}", corpus.display()))?;
-        let mut cargo = context.cargo(&["fuzz", "run", target]);
-        cargo.arg(&corpus).arg(format!("fuzz/seeds/{target}")).args(["--", SECONDS_EACH]);
-        // The instrumentation is an unstable flag of the compiler; a stable one takes it when told so.
-        cargo.env("RUSTC_BOOTSTRAP", "1").env("PATH", tools_first(&tools));
-        cargo.env("CARGO_TARGET_DIR", context.target.join("fuzz"));
+        let seeds = format!("fuzz/seeds/{target}");
+        let arguments = [target, &corpus.display().to_string(), &seeds, "--", SECONDS_EACH, "-timeout=20"];
         let log = provision::log(context, &format!("fuzz-{target}"))?;
-        process::run_quietly(&mut cargo, &log, deadline)?;
-        print!("{target}:\n{}", process::tail(&log));
+        process::run_quietly(&mut cargo_fuzz("run", &arguments), &log, deadline)?;
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        println!("{target}: {}", text.lines().rfind(|line| line.starts_with("Done ")).unwrap_or("done"));
         Ok(())
     };
-    let targets = match files(&fuzz_targets, ".rs") {
-        Ok(targets) => targets,
-        Err(reason) => return Outcome::Failed(reason),
+    let run = || {
+        let targets = files(&context.root.join("fuzz/fuzz_targets"), ".rs")?;
+        process::run_quietly(&mut cargo_fuzz("build", &[]), &provision::log(context, "fuzz-build")?, deadline)?;
+        targets.iter().filter_map(|file| file.file_stem()?.to_str()).try_for_each(smoke)
     };
-    targets.iter().filter_map(|file| file.file_stem()?.to_str()).try_for_each(smoke).into()
+    run().into()
 }
 
 fn miri(context: &Context, deadline: Deadline) -> Outcome {

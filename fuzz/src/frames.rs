@@ -1,34 +1,20 @@
-//! Any bytes as a stream of frames, to both roles: every split gives the same events, and no event breaks a promise.
-//!
-//! The input is a byte of options, a byte that says how many cuts follow, a byte per cut, and the stream.
+//! Any bytes as a stream of frames: every split gives the same events, and no event breaks a promise.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use ringwire_codec::extension::{Extension, ExtensionError, Output};
 use ringwire_codec::{CONTROL_PAYLOAD_BYTES_MAX, Decoder, DecoderLimits, Event, Message, Role, Violation};
 
-const LIMITS: DecoderLimits = DecoderLimits { frame_bytes_max: 3000, message_bytes_max: 4000, ..DecoderLimits::DEFAULT };
+const LIMITS: DecoderLimits =
+    DecoderLimits { frame_bytes_max: 3000, message_bytes_max: 4000, ..DecoderLimits::DEFAULT };
 
-fuzz_target!(|data: &[u8]| {
-    let [options, cuts, rest @ ..] = data else { return };
-    let (cuts, stream) = rest.split_at(rest.len().min(usize::from(cuts % 16)));
-
-    let whole = events(*options, &[stream]);
-    assert_eq!(events(*options, &pieces(cuts, stream)), whole);
-    assert_eq!(events(*options, &stream.chunks(1).collect::<Vec<_>>()), whole);
-});
-
-/// The stream in pieces of these sizes, and what is left.
-fn pieces<'a>(sizes: &[u8], mut stream: &'a [u8]) -> Vec<&'a [u8]> {
-    let mut pieces = Vec::new();
-    for size in sizes {
-        let (piece, rest) = stream.split_at(usize::from(*size).min(stream.len()));
-        pieces.push(piece);
-        stream = rest;
-    }
-    pieces.push(stream);
-    pieces
+/// Decodes `data` as an endpoint of this role does, in three splits. It is a byte of options, whose lowest bit asks for
+/// an extension, then [cuts and the stream](crate::cuts).
+pub fn check(role: Role, data: &[u8]) {
+    let [options, rest @ ..] = data else { return };
+    let (pieces, stream) = crate::cuts(rest);
+    let with_extension = options & 1 != 0;
+    let whole = events(role, with_extension, &[stream]);
+    assert_eq!(events(role, with_extension, &pieces), whole);
+    assert_eq!(events(role, with_extension, &stream.chunks(1).collect::<Vec<_>>()), whole);
 }
 
 /// An event that owns its bytes.
@@ -42,10 +28,9 @@ enum Owned {
     Violation(Violation),
 }
 
-fn events(options: u8, pieces: &[&[u8]]) -> Vec<Owned> {
-    let role = if options & 1 == 0 { Role::Server } else { Role::Client };
+fn events(role: Role, with_extension: bool, pieces: &[&[u8]]) -> Vec<Owned> {
     let mut decoder = Decoder::new(role, LIMITS);
-    if options & 2 != 0 {
+    if with_extension {
         decoder = decoder.with_extension(Box::new(Twice));
     }
     let mut events = Vec::new();
