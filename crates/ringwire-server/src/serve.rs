@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use ringwire_codec::handshake::Policy;
 use ringwire_engine::{Engine, Limits, ShardInfo, StartError};
 use ringwire_hub::ShardId;
 use ringwire_ring::linux::avoid_huge_pages;
@@ -56,9 +57,10 @@ fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failur
     let slots = engine.limits.connections_max + Limits::REFUSALS;
     options.addresses().try_for_each(is_free).map_err(|error| start_failure(&error))?;
     let (broker, slow) = (Arc::clone(broker), options.slow);
+    let common = Policy { origin: options.origin.clone(), ..Policy::default() };
     let make = move |info: ShardInfo| {
         let shard = ShardId::new(u8::try_from(info.shard).expect("options allow as many shards as a hub serves"));
-        Service::new(Arc::clone(&broker), shard, slots, slow)
+        Service::new(Arc::clone(&broker), shard, slots, slow, &common)
     };
     ringwire_engine::start(engine, make).map_err(|error| start_failure(&error))
 }

@@ -35,6 +35,20 @@ pub enum OriginPolicy {
     List(Vec<String>),
 }
 
+impl OriginPolicy {
+    /// Whether the page that makes this request, if it is one, is let in.
+    pub fn admits(&self, request: &Request<'_>) -> bool {
+        let mut origins = request.headers().all("origin");
+        let Some(origin) = origins.next() else { return true };
+        let stands_once = origins.next().is_none();
+        match self {
+            OriginPolicy::Any => true,
+            OriginPolicy::SameOrigin => stands_once && request.host().is_some_and(|host| is_same_origin(origin, host)),
+            OriginPolicy::List(list) => stands_once && list.iter().any(|own| own.eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
 /// Whether the request asks for WebSocket at all, rightly or not. If so, it is for [`accept`] to answer.
 pub fn wants_upgrade(request: &Request<'_>) -> bool {
     request.headers().has_token("upgrade", "websocket") || request.header("sec-websocket-key").is_some()
@@ -65,7 +79,7 @@ pub fn accept<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Accepted<
         return Err(Refusal::VERSION);
     }
     let key = headers.only("sec-websocket-key").filter(|key| is_key(key)).ok_or(Refusal::KEY)?;
-    if !is_welcome(request, &policy.origin) {
+    if !policy.origin.admits(request) {
         return Err(Refusal::ORIGIN);
     }
     let is_offered = |own: &&String| headers.list("sec-websocket-protocol").any(|offered| offered == own.as_str());
@@ -83,18 +97,6 @@ fn is_key(key: &str) -> bool {
         GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
     let mut nonce = [0; 18];
     key.len() == 24 && LENIENT.decode_slice(key, &mut nonce) == Ok(16)
-}
-
-fn is_welcome(request: &Request<'_>, policy: &OriginPolicy) -> bool {
-    let Some(origin) = request.header("origin") else { return true };
-    if request.headers().all("origin").count() > 1 {
-        return *policy == OriginPolicy::Any;
-    }
-    match policy {
-        OriginPolicy::Any => true,
-        OriginPolicy::SameOrigin => request.host().is_some_and(|host| is_same_origin(origin, host)),
-        OriginPolicy::List(origins) => origins.iter().any(|own| own.eq_ignore_ascii_case(origin)),
-    }
 }
 
 /// Whether a page of `origin` came from `host`, the port left out where it is the scheme's own.

@@ -249,3 +249,34 @@ fn a_refused_upgrade_ends_the_connection() {
     refused(&server, &Client::upgrade(server.address(), "/refused"), 403, "not here");
     server.finish();
 }
+
+#[test]
+fn an_application_refuses_with_any_status_and_headers() {
+    let server = Server::start(options());
+    for status in [401, 404, 429, 503] {
+        let mut client = server.connect();
+        client.write(&Client::upgrade(server.address(), &format!("/refused/{status}")));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.retry_after.as_deref()), (status, Some("7")));
+        assert_eq!(answer.body, "in my own words\n");
+        assert_eq!(client.hear(), Heard::End(None));
+    }
+    server.finish();
+}
+
+#[test]
+fn services_are_chosen_by_path_and_subprotocol_and_set_headers() {
+    let server = Server::start(options());
+    for (path, offered, agreed, service) in [
+        ("/two", &["first", "second"][..], Some("second"), "second at /two"),
+        ("/two", &["other", "first"], Some("first"), "first at /two"),
+        ("/two", &["other"], None, "none at /two"),
+        ("/one", &["first"], None, "none at /one"),
+    ] {
+        let mut client = server.connect();
+        client.write(&Client::upgrade_with(server.address(), path, offered));
+        let want = (agreed.map(str::to_owned), Some(service.to_owned()));
+        assert_eq!(client.accepted(offered), want, "{path} {offered:?}");
+    }
+    server.finish();
+}

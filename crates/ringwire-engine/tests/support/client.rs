@@ -72,18 +72,30 @@ impl Client {
 
     /// The bytes of a request for a WebSocket.
     pub(crate) fn upgrade(address: SocketAddr, path: &str) -> Vec<u8> {
+        Self::upgrade_with(address, path, &[])
+    }
+
+    /// The same with an offer of subprotocols.
+    pub(crate) fn upgrade_with(address: SocketAddr, path: &str, subprotocols: &[&str]) -> Vec<u8> {
         let url = Url::parse(&format!("ws://{address}{path}")).expect("a URL");
-        ClientHandshake::new(&url, NONCE).request()
+        ClientHandshake { subprotocols, ..ClientHandshake::new(&url, NONCE) }.request()
     }
 
     /// Reads the answer to an upgrade, which must be a yes.
     pub(crate) fn opened(&mut self) {
+        self.accepted(&[]);
+    }
+
+    /// Reads the answer to an upgrade that offered `subprotocols`; the one agreed on, and what the handler says of it.
+    pub(crate) fn accepted(&mut self, subprotocols: &[&str]) -> (Option<String>, Option<String>) {
         loop {
             if let Some((response, head_bytes)) = Response::parse(&self.input).expect("an HTTP response") {
                 let url = Url::parse("ws://any/").expect("a URL");
-                ClientHandshake::new(&url, NONCE).verify(&response).expect("the upgrade is accepted");
+                let handshake = ClientHandshake { subprotocols, ..ClientHandshake::new(&url, NONCE) };
+                let established = handshake.verify(&response).expect("the upgrade is accepted");
+                let service = response.header("x-service").map(str::to_owned);
                 self.start = head_bytes;
-                return;
+                return (established.subprotocol, service);
             }
             assert!(self.fill().expect("an answer to the handshake") > 0, "the stream ended in the handshake");
         }

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
-use ringwire_engine::codec::{CloseCode, Message, http::Request};
+use ringwire_engine::codec::{CloseCode, Message, handshake::Policy, http::Request};
 use ringwire_engine::{
     Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer, Response,
     SendError, Upgrade, start,
@@ -216,16 +216,27 @@ impl Probe {
 impl Handler for Probe {
     type Mail = Ask;
 
+    /// Two services at `/two`, told apart by subprotocol.
+    fn policy(&mut self, _peer: &Peer, request: &Request<'_>) -> Arc<Policy> {
+        let subprotocols = if request.path() == "/two" { vec!["second".into(), "first".into()] } else { Vec::new() };
+        Arc::new(Policy { subprotocols, ..Policy::default() })
+    }
+
     fn on_upgrade(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
         if opening.request.path() == "/refused" {
             return Response::text(403, "not here\n").into();
+        }
+        if let Some(status) = opening.request.path().strip_prefix("/refused/") {
+            let status = status.parse().expect("a status");
+            return Response::text(status, "in my own words\n").header("Retry-After", "7").into();
         }
         let stray = self.open.insert(connection, false).is_some();
         self.note(|seen| {
             seen.upgraded += 1;
             seen.strays += usize::from(stray);
         });
-        Accept::default().into()
+        let service = opening.subprotocol.unwrap_or("none");
+        Accept { headers: vec![("X-Service", format!("{service} at {}", opening.request.path()))] }.into()
     }
 
     fn on_open(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId) {

@@ -4,7 +4,7 @@ use ringwire_codec::http::Request;
 use ringwire_engine::{Context, Response};
 use serde::Serialize;
 
-use super::Service;
+use super::{Service, cors};
 use crate::access::{Credentials, Denial};
 use crate::broker::{Mail, Refused};
 use crate::lanes::Payload;
@@ -63,10 +63,15 @@ impl Service {
         request: &Request<'_>,
         body: &mut [u8],
     ) -> Response {
+        let methods = match route.speech() {
+            Speech::Get => "GET, HEAD",
+            Speech::Post => "POST",
+            Speech::Socket => "GET",
+        };
         match (route.speech(), request.method()) {
+            (_, "OPTIONS") => return cors::preflight(request, self.agreements.origin(), methods),
             (Speech::Get, "GET" | "HEAD") | (Speech::Post, "POST") => {}
-            (Speech::Get, _) => return wrong_method("GET, HEAD"),
-            (Speech::Post, _) => return wrong_method("POST"),
+            (Speech::Get | Speech::Post, _) => return wrong_method(methods),
             (Speech::Socket, _) => return socket_only(),
         }
         match route {
@@ -111,6 +116,9 @@ impl Service {
         request: &Request<'_>,
         body: &[u8],
     ) -> Result<Response, Response> {
+        if !self.agreements.origin().admits(request) {
+            return Err(cors::foreign());
+        }
         self.broker.publish.check(&credentials(request)).map_err(denied)?;
         let payload = payload(request.header("Content-Type"), body)?;
         let topic = self.open(name)?;
@@ -164,7 +172,7 @@ fn socket_only() -> Response {
 }
 
 fn wrong_method(allow: &'static str) -> Response {
-    Response::text(405, format!("this path takes {allow}\n")).header("Allow", allow)
+    Response::text(405, format!("this path takes {allow}\n")).header("Allow", format!("{allow}, OPTIONS"))
 }
 
 fn refused(refused: Refused) -> Response {

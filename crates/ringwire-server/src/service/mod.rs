@@ -10,12 +10,15 @@
 //!
 //! What it must never do: queue anything per connection, or block.
 
+mod agreements;
+mod cors;
 mod fanout;
 mod http;
 mod session;
 
 use std::sync::Arc;
 
+use ringwire_codec::handshake::Policy;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
@@ -24,10 +27,12 @@ use ringwire_engine::{
 };
 use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicName};
 
+use self::agreements::Agreements;
+pub use self::agreements::{COMBINED_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use self::fanout::{Fanout, PullOutcome};
 use self::session::{Role, Sessions, Subscribing};
 use crate::broker::{Broker, Mail, Refused};
-use crate::lanes::{COMBINED, Payload, RAW};
+use crate::lanes::{COMBINED, Payload};
 use crate::routes::Route;
 
 /// Close code of a subscriber that reads too slowly, where the policy is to disconnect it. It may come again.
@@ -39,22 +44,25 @@ pub struct Service {
     broker: Arc<Broker>,
     fanout: Fanout,
     sessions: Sessions,
+    agreements: Agreements,
 }
 
 impl Service {
-    /// The application on shard `shard`, whose connections have slots below `slots`.
-    pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy) -> Self {
-        Self { broker, fanout: Fanout::new(shard, slots, slow), sessions: Sessions::default() }
+    /// The application on shard `shard`, whose connections have slots below `slots`. `common` is what all services
+    /// agree to.
+    pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy, common: &Policy) -> Self {
+        let agreements = Agreements::new(common);
+        Self { broker, fanout: Fanout::new(shard, slots, slow), sessions: Sessions::default(), agreements }
     }
 
     /// What a connection that asks for `route` is to do, or why it may not.
-    fn role(&self, route: Route, request: &Request<'_>) -> Result<Role, Response> {
+    fn role(&self, route: Route, opening: &Opening<'_>) -> Result<Role, Response> {
         match route {
             Route::Echo => Ok(Role::Echo),
-            Route::Subscribe(name) => self.subscribing(RAW, &[name]),
+            Route::Subscribe(name) => self.subscribing(agreements::lane(opening.subprotocol), &[name]),
             Route::Combined(names) => self.subscribing(COMBINED, &names),
             Route::PublishSocket(name) => {
-                self.broker.publish.check(&http::credentials(request)).map_err(http::denied)?;
+                self.broker.publish.check(&http::credentials(opening.request)).map_err(http::denied)?;
                 Ok(Role::Publisher(self.open(&name)?))
             }
             Route::Page | Route::Health | Route::Topics | Route::PublishOnce(_) => Err(http::no_socket_here()),
@@ -80,10 +88,14 @@ impl Service {
 impl Handler for Service {
     type Mail = Mail;
 
+    fn policy(&mut self, _peer: &Peer, request: &Request<'_>) -> Arc<Policy> {
+        Arc::clone(self.agreements.policy(request))
+    }
+
     fn on_upgrade(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
         let request = opening.request;
         let route = Route::parse(request.path(), request.query()).map_err(|fault| http::fault(&fault));
-        match route.and_then(|route| self.role(route, request)) {
+        match route.and_then(|route| self.role(route, opening)) {
             Ok(role) => {
                 self.sessions.insert(connection, role);
                 Accept::default().into()
@@ -142,10 +154,11 @@ impl Handler for Service {
         request: &Request<'_>,
         body: &mut [u8],
     ) -> Response {
-        match Route::parse(request.path(), request.query()) {
+        let response = match Route::parse(request.path(), request.query()) {
             Ok(route) => self.answer(cx, route, request, body),
             Err(fault) => http::fault(&fault),
-        }
+        };
+        cors::share(response, request, self.agreements.origin())
     }
 
     fn on_mail(&mut self, _cx: &mut Context<'_, Mail>, mail: Mail) {

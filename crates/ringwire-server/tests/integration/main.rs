@@ -3,6 +3,7 @@
 mod client;
 mod fanout;
 mod feed;
+mod handshake;
 mod lifecycle;
 mod paths;
 mod support;

@@ -19,9 +19,11 @@ fn unknown_paths_get_a_hint() {
 #[test]
 fn wrong_methods_are_told_the_right_ones() {
     let server = Server::start(&[]);
-    for (method, target, allow) in
-        [("DELETE", "/health", "GET, HEAD"), ("POST", "/topics", "GET, HEAD"), ("GET", "/publish/a", "POST")]
-    {
+    for (method, target, allow) in [
+        ("DELETE", "/health", "GET, HEAD, OPTIONS"),
+        ("POST", "/topics", "GET, HEAD, OPTIONS"),
+        ("GET", "/publish/a", "POST, OPTIONS"),
+    ] {
         let answer = server.request(method, target, &[], b"");
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {target}");
     }

@@ -138,6 +138,25 @@ impl Server {
         Answer::parse(&input)
     }
 
+    /// The answer to these bytes, up to the length that its head says.
+    pub(crate) fn exchange(&self, request: &[u8]) -> Answer {
+        let mut stream = connect(self.address);
+        stream.write_all(request).expect("the request goes out");
+        let mut input = Vec::new();
+        loop {
+            if let Some((response, head_bytes)) = Response::parse(&input).expect("an HTTP response") {
+                let body_bytes = usize::try_from(response.content_length().unwrap_or(0)).expect("a short body");
+                if input.len() >= head_bytes + body_bytes {
+                    return Answer::parse(&input[..head_bytes + body_bytes]);
+                }
+            }
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).expect("an answer comes");
+            assert!(count > 0, "the answer does not come whole: {input:?}");
+            input.extend_from_slice(&chunk[..count]);
+        }
+    }
+
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.request("GET", target, &[], b"")
     }
@@ -221,9 +240,28 @@ impl Socket {
 
     /// Opens a WebSocket with more headers, or gives the refusal.
     pub(crate) fn try_open(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Result<Self, Answer> {
+        let (socket, head) = Self::handshake(address, target, headers);
+        socket.ok_or(head)
+    }
+
+    /// Opens a WebSocket with more headers; it, and the server's response.
+    pub(crate) fn open_with(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> (Self, Answer) {
+        let (socket, head) = Self::handshake(address, target, headers);
+        (socket.unwrap_or_else(|| panic!("{target}: {head:?}")), head)
+    }
+
+    fn handshake(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> (Option<Self>, Answer) {
         let mut stream = connect(address);
         let url = Url::parse(&format!("ws://{address}{target}")).expect("a URL");
-        let handshake = ClientHandshake { headers, ..ClientHandshake::new(&url, *b"a nonce for test") };
+        let protocols: Vec<&str> =
+            headers.iter().filter(|(name, _)| *name == "Sec-WebSocket-Protocol").map(|(_, value)| *value).collect();
+        let subprotocols: Vec<&str> = protocols.iter().flat_map(|list| list.split(", ")).collect();
+        let headers: Vec<_> = headers.iter().copied().filter(|(name, _)| *name != "Sec-WebSocket-Protocol").collect();
+        let handshake = ClientHandshake {
+            subprotocols: &subprotocols,
+            headers: &headers,
+            ..ClientHandshake::new(&url, *b"a nonce for test")
+        };
         stream.write_all(&handshake.request()).expect("the request goes out");
         let mut input = Vec::new();
         loop {
@@ -236,15 +274,16 @@ impl Socket {
                 continue;
             }
             if handshake.verify(&response).is_err() {
-                return Err(Answer::parse(&input));
+                return (None, Answer::parse(&input));
             }
             let rest = input.split_off(head_bytes);
+            let head = Answer::parse(&input);
             let limits =
                 DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30, ..DecoderLimits::default() };
             let mut socket =
                 Self { stream, decoder: Decoder::new(Role::Client, limits), input: rest, pending: Default::default() };
             socket.decode();
-            return Ok(socket);
+            return (Some(socket), head);
         }
     }
 
