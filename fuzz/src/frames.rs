@@ -30,15 +30,13 @@ enum Owned {
 
 fn events(role: Role, with_extension: bool, pieces: &[&[u8]]) -> Vec<Owned> {
     let mut decoder = Decoder::new(role, LIMITS);
-    if with_extension {
-        decoder = decoder.with_extension(Box::new(Twice));
-    }
+    let mut extension: Option<Box<dyn Extension>> = with_extension.then(|| Box::new(Twice) as _);
     let mut events = Vec::new();
     for piece in pieces {
         let mut input = piece.to_vec();
         let mut rest = &mut input[..];
         while !rest.is_empty() {
-            let step = match decoder.decode(rest) {
+            let step = match decoder.decode_with(rest, extension.as_deref_mut()) {
                 Ok(step) => step,
                 Err(violation) => {
                     assert!(violation.close_code().may_be_sent());

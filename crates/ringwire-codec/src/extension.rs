@@ -6,9 +6,10 @@
 
 use std::fmt;
 
-use crate::Violation;
+use crate::{Violation, deflate};
 
-/// Transforms messages marked with RSV1. One value per connection.
+/// Transforms messages marked with RSV1. One value per connection, for both directions: lent to
+/// [`Decoder::decode_with`](crate::Decoder::decode_with) and to [`encode_message`](crate::encode_message).
 pub trait Extension: Send + fmt::Debug {
     /// Takes the next piece of a marked message, unmasked, and writes what it stands for. Pieces follow the
     /// transport, not frames; `last` says that the message ends with this one, which may be empty.
@@ -18,9 +19,14 @@ pub trait Extension: Send + fmt::Debug {
     /// message as it is, without RSV1.
     fn encode(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool;
 
-    /// Memory held beyond the value itself, for budgets.
+    /// Memory held, for budgets: the value itself and what it owns now.
     fn memory_bytes(&self) -> usize {
         0
+    }
+
+    /// What was agreed on, if this is permessage-deflate.
+    fn deflate(&self) -> Option<deflate::Parameters> {
+        None
     }
 }
 

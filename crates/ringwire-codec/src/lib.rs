@@ -3,7 +3,7 @@
 //! Nothing here owns a socket, a clock or a thread. [`Decoder`] turns any split of a byte stream into events and
 //! hands a frame that lies whole in its input out in place, without a copy. [`encode_frame`] is its inverse.
 //! [`handshake`] decides on upgrades and makes them, over [`http`]'s request and response heads. [`Phase`] is the
-//! closing handshake. [`extension`] is where permessage-deflate plugs in.
+//! closing handshake. [`deflate`] is permessage-deflate (RFC 7692), and [`extension`] is where it plugs in.
 //!
 //! What this crate must never do: trust a length before the bytes are there; hand out text that is not UTF-8;
 //! keep a buffer for a connection that is idle.
@@ -19,6 +19,7 @@ mod mask;
 mod simd;
 mod violation;
 
+pub mod deflate;
 pub mod extension;
 pub mod handshake;
 pub mod http;

@@ -53,12 +53,11 @@ impl Default for DecoderLimits {
     }
 }
 
-/// Decodes one direction of one connection. Idle, it owns nothing but itself (and its extension).
+/// Decodes one direction of one connection. Idle, it owns nothing but itself.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// Shared by all decoders that were made with them. None: the default ones.
     limits: Option<Arc<DecoderLimits>>,
-    extension: Option<Box<dyn Extension>>,
     pending: Option<Box<Pending>>,
     role: Role,
     /// The peer's close frame or a violation came: the rest of the stream has no meaning.
@@ -71,17 +70,6 @@ impl Decoder {
         Self { limits: Some(limits.into()), role, ..Self::default() }
     }
 
-    /// The same with an extension, which now owns RSV1.
-    #[must_use]
-    pub fn with_extension(self, extension: Box<dyn Extension>) -> Self {
-        Self { extension: Some(extension), ..self }
-    }
-
-    /// The extension, for the direction out.
-    pub fn extension_mut(&mut self) -> Option<&mut (dyn Extension + 'static)> {
-        self.extension.as_deref_mut()
-    }
-
     /// Takes some bytes from the front of `input` and gives at most one event. To be called with the rest until the
     /// input is empty; what is taken need not be kept. Payloads are unmasked in place.
     ///
@@ -92,6 +80,20 @@ impl Decoder {
     /// The first rule that the stream breaks.
     #[inline]
     pub fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, Violation> {
+        self.decode_with(input, None)
+    }
+
+    /// The same on a connection with an extension, which owns RSV1. It is lent for the call: the other direction
+    /// needs it too.
+    ///
+    /// # Errors
+    /// The first rule that the stream breaks.
+    #[inline]
+    pub fn decode_with<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        extension: Option<&mut (dyn Extension + 'static)>,
+    ) -> Result<Step<'a>, Violation> {
         if self.pending.is_none()
             && !self.ended
             && let Ok(Some((header, header_bytes))) = FrameHeader::parse(input)
@@ -121,7 +123,7 @@ impl Decoder {
             };
             return Ok(Step { consumed: end, event: Some(event) });
         }
-        self.decode_pieces(input)
+        self.decode_pieces(input, extension)
     }
 
     /// Frees the message that the last event borrowed, if it was put together here, and whatever else is no longer
@@ -135,10 +137,9 @@ impl Decoder {
         }
     }
 
-    /// Memory held now beyond the decoder itself, for budgets: an incomplete frame or message, and the extension's.
+    /// Memory held now beyond the decoder itself, for budgets: an incomplete frame or message.
     pub fn assembly_bytes(&self) -> usize {
-        let pending = self.pending.as_ref().map_or(0, |pending| pending.memory_bytes());
-        pending + self.extension.as_ref().map_or(0, |extension| extension.memory_bytes())
+        self.pending.as_ref().map_or(0, |pending| pending.memory_bytes())
     }
 
     #[inline]
@@ -161,14 +162,18 @@ impl Decoder {
     }
 
     /// The general path: any frame, in any number of pieces.
-    fn decode_pieces<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, Violation> {
+    fn decode_pieces<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        extension: Option<&mut (dyn Extension + 'static)>,
+    ) -> Result<Step<'a>, Violation> {
         self.release();
         if self.ended || input.is_empty() {
             return Ok(Step { consumed: input.len(), event: None });
         }
         let limits = self.limits.as_deref().unwrap_or(&DecoderLimits::DEFAULT);
         let pending = self.pending.get_or_insert_default();
-        let advanced = pending.advance(input, self.role, limits, self.extension.as_deref_mut());
+        let advanced = pending.advance(input, self.role, limits, extension);
         let (consumed, found) = advanced.inspect_err(|_| {
             self.ended = true;
             self.pending = None;

@@ -34,12 +34,16 @@ fn owned(event: Event<'_>) -> Owned {
 
 /// Feeds `pieces` one after the other and collects what they bring.
 fn feed(decoder: &mut Decoder, pieces: &[&[u8]]) -> Vec<Owned> {
+    feed_with(decoder, None, pieces)
+}
+
+fn feed_with(decoder: &mut Decoder, mut extension: Option<Box<dyn Extension>>, pieces: &[&[u8]]) -> Vec<Owned> {
     let mut events = Vec::new();
     for piece in pieces {
         let mut input = piece.to_vec();
         let mut rest = &mut input[..];
         while !rest.is_empty() {
-            match decoder.decode(rest) {
+            match decoder.decode_with(rest, extension.as_deref_mut()) {
                 Ok(step) => {
                     assert!(step.consumed > 0, "every call makes progress");
                     let consumed = step.consumed;
@@ -313,14 +317,11 @@ impl Extension for RunLengths {
         }
         out.len() < payload.len()
     }
-
-    fn memory_bytes(&self) -> usize {
-        11
-    }
 }
 
-fn extended() -> Decoder {
-    server().with_extension(Box::<RunLengths>::default())
+/// What a server makes of the pieces that has agreed on the extension.
+fn feed_extended(pieces: &[&[u8]]) -> Vec<Owned> {
+    feed_with(&mut server(), Some(Box::<RunLengths>::default()), pieces)
 }
 
 fn marked(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
@@ -348,43 +349,42 @@ fn an_extension_transforms_marked_messages_both_ways_in_any_split() {
     ];
     for split in 0..=out.len() {
         let (a, b) = out.split_at(split);
-        assert_eq!(feed(&mut extended(), &[a, b]), want, "split at {split}");
+        assert_eq!(feed_extended(&[a, b]), want, "split at {split}");
     }
-    assert_eq!(extended().assembly_bytes(), 11, "the extension's memory counts");
 }
 
 #[test]
 fn an_extension_cannot_pass_the_message_limit() {
     let bomb: Vec<u8> = [255 ^ 0x5A, 0x5A].repeat(393);
     assert_eq!(
-        feed(&mut extended(), &[&marked(Binary, true, &bomb)]),
+        feed_extended(&[&marked(Binary, true, &bomb)]),
         refused(Violation::MessageTooBig),
         "393 times 255 is over 100,000"
     );
-    assert_eq!(feed(&mut extended(), &[&marked(Binary, true, &bomb[2..])]).len(), 1);
+    assert_eq!(feed_extended(&[&marked(Binary, true, &bomb[2..])]).len(), 1);
 }
 
 #[test]
 fn what_an_extension_makes_of_text_is_validated() {
     let not_utf8 = marked(TextOp, true, &[1 ^ 0x5A, 0xFF ^ 0x5A]);
-    assert_eq!(feed(&mut extended(), &[&not_utf8]), refused(Violation::TextNotUtf8));
+    assert_eq!(feed_extended(&[&not_utf8]), refused(Violation::TextNotUtf8));
 }
 
 #[test]
 fn what_an_extension_cannot_read_is_refused() {
     let half = marked(Binary, true, &[1]);
-    assert_eq!(feed(&mut extended(), &[&half]), refused(Violation::ExtensionData));
+    assert_eq!(feed_extended(&[&half]), refused(Violation::ExtensionData));
 }
 
 #[test]
 fn rsv1_belongs_to_the_first_frame_of_a_message_only() {
     for opcode in [Ping, Close] {
         let control = raw_frame(FrameHeader { fin: true, rsv1: true, opcode, mask: Some(KEY), payload_bytes: 0 }, b"");
-        assert_eq!(feed(&mut extended(), &[&control]), refused(Violation::UnexpectedRsv1));
+        assert_eq!(feed_extended(&[&control]), refused(Violation::UnexpectedRsv1));
     }
     let header = FrameHeader { fin: true, rsv1: true, opcode: Continuation, mask: Some(KEY), payload_bytes: 0 };
     let bytes = [marked(Binary, false, b""), raw_frame(header, b"")].concat();
-    assert_eq!(feed(&mut extended(), &[&bytes]), refused(Violation::UnexpectedRsv1));
+    assert_eq!(feed_extended(&[&bytes]), refused(Violation::UnexpectedRsv1));
 }
 
 fn sample_streams() -> Vec<Vec<u8>> {
@@ -449,15 +449,17 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
         with_extension in any::<bool>(),
     ) {
-        let new = || if with_extension { extended() } else { server() };
+        let feed_new = |pieces: &[&[u8]]| {
+            if with_extension { feed_extended(pieces) } else { feed(&mut server(), pieces) }
+        };
         let stream = frames.concat();
-        let want = feed(&mut new(), &[&stream]);
+        let want = feed_new(&[&stream]);
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
         cuts.extend([0, stream.len()]);
         cuts.sort_unstable();
         let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]).collect();
-        prop_assert_eq!(feed(&mut new(), &pieces), want.clone());
+        prop_assert_eq!(feed_new(&pieces), want.clone());
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-        prop_assert_eq!(feed(&mut new(), &bytes), want);
+        prop_assert_eq!(feed_new(&bytes), want);
     }
 }
