@@ -1,5 +1,6 @@
 //! What a shard keeps of one connection. An idle one owns no heap memory.
 
+use ringwire_codec::extension::Extension;
 use ringwire_codec::{Decoder, Phase};
 use ringwire_ring::{Instant, OpToken, Socket, Staged};
 
@@ -44,7 +45,7 @@ pub(crate) enum Protocol {
     /// HTTP/1.1: requests, one after the other.
     Http(HttpState),
     /// WebSocket.
-    WebSocket { decoder: Decoder, phase: Phase },
+    WebSocket { decoder: Decoder, extension: Option<Box<dyn Extension>>, phase: Phase },
 }
 
 /// A request that has not come whole.
@@ -148,9 +149,19 @@ impl Connection {
             Protocol::Http(http) => {
                 http.buffer.capacity() + http.chunked.as_ref().map_or(0, |request| request.memory_bytes())
             }
-            Protocol::WebSocket { decoder, .. } => decoder.assembly_bytes(),
+            Protocol::WebSocket { decoder, extension, .. } => {
+                decoder.assembly_bytes() + extension.as_ref().map_or(0, |extension| extension.memory_bytes())
+            }
         };
         input + self.held.capacity() + self.backlog.capacity() + self.sending_bytes
+    }
+
+    /// What transforms its messages, if anything was agreed on.
+    pub(crate) fn extension(&mut self) -> Option<&mut (dyn Extension + 'static)> {
+        match &mut self.protocol {
+            Protocol::WebSocket { extension, .. } => extension.as_deref_mut(),
+            Protocol::Http(_) => None,
+        }
     }
 
     /// Where its closing handshake is; `Connecting` before it speaks WebSocket.

@@ -33,6 +33,8 @@ pub(crate) struct Core<M> {
     /// The limits of messages, as all decoders share them.
     pub(crate) message_limits: Arc<DecoderLimits>,
     pub(crate) memory_bytes: usize,
+    /// Where extensions write, from message to message.
+    pub(crate) scratch: Vec<u8>,
 }
 
 /// A handler's hands. Valid for one call.
@@ -115,7 +117,7 @@ impl<M> Context<'_, M> {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        self.stage_frame(connection.slot, opcode, payload);
+        self.stage_message(connection.slot, opcode, payload);
         Ok(())
     }
 

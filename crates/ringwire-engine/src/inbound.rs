@@ -249,8 +249,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let extra: Vec<_> = extra.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let response = accepted.response(&extra);
                 let decoder = Decoder::new(Role::Server, Arc::clone(&self.core.message_limits));
+                let extension = accepted.extension.map(|agreed| agreed.extension);
                 let connection = self.core.slab.at(slot);
-                connection.protocol = Protocol::WebSocket { decoder, phase: Phase::Open };
+                connection.protocol = Protocol::WebSocket { decoder, extension, phase: Phase::Open };
                 connection.flags.opened = true;
                 self.core.clear_deadline(slot);
                 self.with_handler(|handler, cx| {
@@ -268,7 +269,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(mut decoder) = self.take_decoder(slot) else { return };
         let mut at = 0;
         while at < bytes.len() {
-            match decoder.decode(&mut bytes[at..]) {
+            let extension = self.core.slab.at(slot).extension();
+            match decoder.decode_with(&mut bytes[at..], extension) {
                 Ok(step) => {
                     at += step.consumed;
                     if let Some(event) = step.event {

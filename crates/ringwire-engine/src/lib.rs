@@ -23,6 +23,7 @@ mod inbound;
 mod mailbox;
 mod options;
 mod outbound;
+mod packing;
 mod shard;
 mod slab;
 mod teardown;

@@ -109,6 +109,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 message_limits: Arc::new(options.limits.message),
                 options,
                 memory_bytes: 0,
+                scratch: Vec::new(),
             },
             driver,
             handler,

@@ -273,7 +273,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             connection.sending_bytes = 0;
             match &mut connection.protocol {
                 Protocol::Http(http) => http.forget(),
-                Protocol::WebSocket { decoder, .. } => *decoder = ringwire_codec::Decoder::default(),
+                Protocol::WebSocket { decoder, extension, .. } => {
+                    (*decoder, *extension) = (ringwire_codec::Decoder::default(), None);
+                }
             }
             self.core.count(slot);
         }

@@ -8,6 +8,8 @@ mod support;
 
 #[path = "faults/closing.rs"]
 mod closing;
+#[path = "faults/deflate.rs"]
+mod deflate;
 #[path = "faults/http.rs"]
 mod http;
 #[path = "faults/limits.rs"]

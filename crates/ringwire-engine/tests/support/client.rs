@@ -7,11 +7,13 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use ringwire_engine::codec::deflate::Deflate;
+use ringwire_engine::codec::extension::Extension;
 use ringwire_engine::codec::handshake::{ClientHandshake, Url};
 use ringwire_engine::codec::http::Response;
 use ringwire_engine::codec::{
     CloseCode, Decoder, DecoderLimits, Event, FrameHeader, MaskKey, Message, Opcode, Role, encode_close, encode_frame,
-    unmask,
+    encode_message, unmask,
 };
 
 /// Longest wait for anything that must come.
@@ -21,6 +23,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Client {
     stream: TcpStream,
     decoder: Decoder,
+    /// What was agreed on with the server.
+    extension: Option<Box<dyn Extension>>,
+    /// Bytes that came.
+    received_bytes: usize,
     /// What came and is not yet decoded, from `start` on.
     input: Vec<u8>,
     start: usize,
@@ -59,7 +65,16 @@ impl Client {
         stream.set_nodelay(true).expect("no delay");
         let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30, ..DecoderLimits::default() };
         let decoder = Decoder::new(Role::Client, limits);
-        Self { stream, decoder, input: Vec::new(), start: 0, unwritten: Vec::new(), masks: fastrand::Rng::with_seed(7) }
+        Self {
+            stream,
+            decoder,
+            extension: None,
+            received_bytes: 0,
+            input: Vec::new(),
+            start: 0,
+            unwritten: Vec::new(),
+            masks: fastrand::Rng::with_seed(7),
+        }
     }
 
     /// An open WebSocket.
@@ -68,6 +83,48 @@ impl Client {
         client.write(&Self::upgrade(address, path));
         client.opened();
         client
+    }
+
+    /// An open WebSocket on which the server has agreed on what `deflate` offers.
+    pub(crate) fn open_deflate(address: SocketAddr, path: &str, deflate: &Deflate) -> Self {
+        let mut client = Self::connect(address);
+        let url = Url::parse(&format!("ws://{address}{path}")).expect("a URL");
+        let handshake = ClientHandshake { extension: Some(deflate), ..ClientHandshake::new(&url, NONCE) };
+        client.write(&handshake.request());
+        while Response::parse(&client.input).expect("an HTTP response").is_none() {
+            assert!(client.fill().expect("an answer to the handshake") > 0, "the stream ended in the handshake");
+        }
+        let (response, head_bytes) = Response::parse(&client.input).expect("an HTTP response").expect("a whole one");
+        client.extension = handshake.verify(&response).expect("the upgrade is accepted").extension;
+        assert!(client.extension.is_some(), "the server agrees on compression");
+        client.start = head_bytes;
+        client
+    }
+
+    /// Sends a text message, compressed if it gets shorter.
+    pub(crate) fn send_packed(&mut self, text: &str) {
+        let mask = MaskKey::new(self.masks.u32(..).to_ne_bytes());
+        let extension = self.extension.as_deref_mut().expect("an extension was agreed on");
+        let (mut frame, mut scratch) = (Vec::new(), Vec::new());
+        encode_message(&mut frame, Opcode::Text, text.as_bytes(), Some(mask), extension, &mut scratch);
+        self.write(&frame);
+    }
+
+    /// Sends a binary frame that says it is compressed.
+    pub(crate) fn send_marked(&mut self, payload: &[u8]) {
+        let mask = MaskKey::new(self.masks.u32(..).to_ne_bytes());
+        let payload_bytes = payload.len() as u64;
+        let header = FrameHeader { fin: true, rsv1: true, opcode: Opcode::Binary, mask: Some(mask), payload_bytes };
+        let mut frame = header.encode().to_vec();
+        let start = frame.len();
+        frame.extend_from_slice(payload);
+        unmask(&mut frame[start..], mask);
+        self.write(&frame);
+    }
+
+    /// Bytes that came up to now.
+    pub(crate) fn received_bytes(&self) -> usize {
+        self.received_bytes
     }
 
     /// The bytes of a request for a WebSocket.
@@ -138,7 +195,8 @@ impl Client {
     pub(crate) fn hear(&mut self) -> Heard {
         loop {
             while self.start < self.input.len() {
-                let step = self.decoder.decode(&mut self.input[self.start..]).expect("the server keeps the protocol");
+                let (input, extension) = (&mut self.input[self.start..], self.extension.as_deref_mut());
+                let step = self.decoder.decode_with(input, extension).expect("the server keeps the protocol");
                 self.start += step.consumed;
                 if let Some(event) = step.event {
                     return heard(event);
@@ -276,7 +334,9 @@ impl Client {
         let before = self.input.len();
         self.input.resize(before + READ_BYTES, 0);
         let read = self.stream.read(&mut self.input[before..]);
-        self.input.truncate(before + read.as_ref().map_or(0, |&bytes| bytes));
+        let read_bytes = read.as_ref().map_or(0, |&bytes| bytes);
+        self.input.truncate(before + read_bytes);
+        self.received_bytes += read_bytes;
         read
     }
 }

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
+use ringwire_engine::codec::deflate::{Deflate, DeflateOptions};
 use ringwire_engine::codec::{CloseCode, Message, handshake::Policy, http::Request};
 use ringwire_engine::{
     Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer, Response,
@@ -63,6 +64,8 @@ struct Probe {
     accounts: Arc<Accounts>,
     /// Connections accepted and not ended, and whether they were opened.
     open: HashMap<ConnectionId, bool>,
+    /// Agreed to at `/deflate`, and at `/takeover`.
+    deflate: [Arc<Policy>; 2],
 }
 
 /// One shard that is not pinned, and no more memory than a test needs.
@@ -104,7 +107,7 @@ impl Server {
         let descriptors_before = descriptors();
         let accounts = Arc::new(Accounts::default());
         let shared = Arc::clone(&accounts);
-        let make = move |_| Probe { accounts: Arc::clone(&shared), open: HashMap::new() };
+        let make = move |_| Probe::new(Arc::clone(&shared));
         let engine = start(options, make).expect("the engine starts");
         Self { engine, accounts, descriptors_before, _turn: turn }
     }
@@ -207,6 +210,18 @@ pub(crate) fn pause(duration: Duration) {
 }
 
 impl Probe {
+    fn new(accounts: Arc<Accounts>) -> Self {
+        let policy = |no_context_takeover| {
+            let options = DeflateOptions {
+                server_no_context_takeover: no_context_takeover,
+                client_no_context_takeover: no_context_takeover,
+                ..DeflateOptions::default()
+            };
+            Arc::new(Policy { extension: Some(Arc::new(Deflate::new(options))), ..Policy::default() })
+        };
+        Self { accounts, open: HashMap::new(), deflate: [policy(true), policy(false)] }
+    }
+
     fn note(&self, note: impl FnOnce(&mut Seen)) {
         note(&mut self.accounts.seen.lock().expect("no holder panics"));
         self.accounts.changed.notify_all();
@@ -216,8 +231,13 @@ impl Probe {
 impl Handler for Probe {
     type Mail = Ask;
 
-    /// Two services at `/two`, told apart by subprotocol.
+    /// Two services at `/two`, told apart by subprotocol; compression at `/deflate` and `/takeover`.
     fn policy(&mut self, _peer: &Peer, request: &Request<'_>) -> Arc<Policy> {
+        match request.path() {
+            "/deflate" => return Arc::clone(&self.deflate[0]),
+            "/takeover" => return Arc::clone(&self.deflate[1]),
+            _ => {}
+        }
         let subprotocols = if request.path() == "/two" { vec!["second".into(), "first".into()] } else { Vec::new() };
         Arc::new(Policy { subprotocols, ..Policy::default() })
     }
