@@ -23,6 +23,7 @@ pub mod deflate;
 pub mod extension;
 pub mod handshake;
 pub mod http;
+pub mod proxy;
 pub mod utf8;
 
 pub use close::{CloseAction, CloseCode, CloseEvent, CloseFrame, Phase};

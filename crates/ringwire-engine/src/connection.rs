@@ -1,10 +1,15 @@
 //! What a shard keeps of one connection. An idle one owns no heap memory.
 
+use std::net::SocketAddr;
+
 use ringwire_codec::extension::Extension;
 use ringwire_codec::{Decoder, Phase};
-use ringwire_ring::{Instant, OpToken, Socket, Staged};
+use ringwire_ring::{OpToken, Socket, Staged};
 
 use crate::chunked::ChunkedRequest;
+use crate::process::Ticket;
+use crate::session::Session;
+use crate::wheel::Tick;
 
 /// One connection.
 #[derive(Debug)]
@@ -12,7 +17,7 @@ pub(crate) struct Connection {
     pub(crate) socket: Socket,
     /// Which listener it came in on.
     pub(crate) listener: u8,
-    /// The receive in flight.
+    /// The receive in flight, or the question before it who the peer is.
     pub(crate) receive: Option<OpToken>,
     /// The send or the wait for room in flight: the socket takes no more until it completes.
     pub(crate) blocked: Option<OpToken>,
@@ -33,9 +38,13 @@ pub(crate) struct Connection {
     /// Its share of the shard's memory, as last counted.
     pub(crate) counted_bytes: usize,
     /// When to look at it again at the latest.
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Tick>,
     /// When the wheel will look at it, if it has an entry.
-    pub(crate) wheel_at: Option<Instant>,
+    pub(crate) wheel_at: Option<Tick>,
+    /// What its deadlines depend on once it is an open WebSocket.
+    pub(crate) session: Session,
+    /// Its place among the connections of its address, where these are limited.
+    pub(crate) ticket: Option<Ticket>,
     pub(crate) flags: Flags,
 }
 
@@ -43,12 +52,12 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) enum Protocol {
     /// HTTP/1.1: requests, one after the other.
-    Http(HttpState),
+    Http(Box<HttpState>),
     /// WebSocket.
     WebSocket { decoder: Decoder, extension: Option<Box<dyn Extension>>, phase: Phase },
 }
 
-/// A request that has not come whole.
+/// A request that has not come whole, and who sends it.
 #[derive(Debug, Default)]
 pub(crate) struct HttpState {
     /// What came of it.
@@ -61,6 +70,12 @@ pub(crate) struct HttpState {
     pub(crate) chunked: Option<Box<ChunkedRequest>>,
     /// Whether it follows another one and has no deadline of its own yet.
     pub(crate) is_further: bool,
+    /// Whether a PROXY header may stand in front of all requests, and has not been seen.
+    pub(crate) awaits_header: bool,
+    /// Where the client is: the peer, or whom a trusted peer has named.
+    pub(crate) address: Option<SocketAddr>,
+    /// The trusted peer that has named it.
+    pub(crate) proxy: Option<SocketAddr>,
 }
 
 /// Three steps lead out of a shard: terminate, join, release.
@@ -91,6 +106,10 @@ pub(crate) struct Flags {
     pub(crate) opened: bool,
     /// Its end waits for the peer's.
     pub(crate) lingers: bool,
+    /// It counts among the process's connections.
+    pub(crate) admitted: bool,
+    /// It counts among the handshakes in progress.
+    pub(crate) handshaking: bool,
 }
 
 impl HttpState {
@@ -107,14 +126,14 @@ impl HttpState {
 }
 
 impl Connection {
-    /// A connection that has just been accepted.
-    pub(crate) fn new(socket: Socket, listener: u8) -> Self {
+    /// A connection that has just been accepted, at this tick.
+    pub(crate) fn new(socket: Socket, listener: u8, now: Tick) -> Self {
         Self {
             socket,
             listener,
             receive: None,
             blocked: None,
-            protocol: Protocol::Http(HttpState::default()),
+            protocol: Protocol::Http(Box::default()),
             life: Life::Live,
             staged: Staged::default(),
             pulled_bytes: 0,
@@ -124,11 +143,13 @@ impl Connection {
             sending_bytes: 0,
             deadline: None,
             wheel_at: None,
+            session: Session::new(now),
+            ticket: None,
             flags: Flags::default(),
         }
     }
 
-    /// Whether operations of it are in flight.
+    /// Whether no operations of it are in flight.
     pub(crate) fn is_joined(&self) -> bool {
         self.receive.is_none() && self.blocked.is_none()
     }
@@ -170,5 +191,18 @@ impl Connection {
             Protocol::Http(_) => Phase::Connecting,
             Protocol::WebSocket { phase, .. } => phase,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Option<Connection>>() <= 240, "{} bytes", size_of::<Option<Connection>>());
+        let mut connection = Connection::new(Socket(0), 0, Tick::of(ringwire_ring::Instant::default()));
+        connection.protocol = Protocol::WebSocket { decoder: Decoder::default(), extension: None, phase: Phase::Open };
+        assert_eq!(connection.memory_bytes(), 0, "and owns no memory beside");
     }
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringwire_codec::{
-    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, DecoderLimits, FrameHeader, Opcode, encode_close,
+    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, DecoderLimits, FrameHeader, Opcode, Role,
+    encode_close,
 };
 use ringwire_ring::{Instant, Stage};
 
+use crate::admission::Handshakes;
 use crate::connection::{Connection, Life, Protocol};
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Timeouts};
+use crate::process::Process;
 use crate::slab::{ConnectionId, Slab};
-use crate::wheel::Wheel;
+use crate::wheel::{Tick, Wheel};
 
 /// A shard's state, apart from its driver and its handler.
 pub(crate) struct Core<M> {
@@ -25,6 +28,11 @@ pub(crate) struct Core<M> {
     pub(crate) wheel: Wheel,
     pub(crate) tick: Option<Instant>,
     pub(crate) now: Instant,
+    /// The same in ticks of the wheel.
+    pub(crate) stamp: Tick,
+    pub(crate) handshakes: Handshakes,
+    /// What all shards share.
+    pub(crate) process: Arc<Process>,
     pub(crate) shard: usize,
     pub(crate) mailboxes: Mailboxes<M>,
     /// Shards to wake at the end of this turn.
@@ -113,6 +121,8 @@ impl<M> Context<'_, M> {
         if found.waiting_bytes() > backlog_bytes_max {
             return Err(SendError::Full);
         }
+        let stamp = self.core.stamp;
+        self.core.slab.at(connection.slot).session.message = stamp;
         let opcode = match kind {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
@@ -145,7 +155,11 @@ impl<M> Context<'_, M> {
     /// Starts the closing handshake. What was sent before still goes out; nothing more is pulled. The connection ends
     /// when the peer answers, or after [`Timeouts::close`](crate::Timeouts::close). A connection that is closing or
     /// gone is left as it is.
+    ///
+    /// The reason is cut to 123 bytes, between characters. A code that a server may not send (RFC 6455 §7.4) goes out as
+    /// 1011.
     pub fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
+        let code = if code.may_be_sent_by(Role::Server) { code } else { CloseCode::INTERNAL_ERROR };
         if self.core.live(connection).is_some() {
             self.close_slot(connection.slot, CloseEvent::LocalClose(code), reason);
         }
@@ -180,7 +194,7 @@ impl<M> Context<'_, M> {
                 Ok(())
             }
             Err(Post::Mail(mail)) => Err(mail),
-            Err(Post::Drain(_) | Post::Stop) => unreachable!("what comes back is what was put in"),
+            Err(Post::Drain(_) | Post::Shed | Post::Stop) => unreachable!("what comes back is what was put in"),
         }
     }
 
@@ -250,19 +264,25 @@ impl<M> Core<M> {
 
     /// Sets the connection's deadline to `timeout` from now.
     pub(crate) fn set_deadline(&mut self, slot: u32, timeout: Duration) {
-        let at = self.now + timeout;
+        self.set_deadline_at(slot, Some(self.stamp.after(timeout)));
+    }
+
+    /// Sets the connection's deadline, or lets it be idle for as long as it likes.
+    pub(crate) fn set_deadline_at(&mut self, slot: u32, deadline: Option<Tick>) {
         let generation = self.slab.id(slot).generation;
         let connection = self.slab.at(slot);
-        connection.deadline = Some(at);
+        connection.deadline = deadline;
+        let Some(at) = deadline else { return };
         if connection.wheel_at.is_none_or(|wheel_at| at < wheel_at) {
             connection.wheel_at = Some(at);
             self.wheel.insert(at, (slot, generation));
         }
     }
 
-    /// Lets the connection be idle for as long as it likes.
-    pub(crate) fn clear_deadline(&mut self, slot: u32) {
-        self.slab.at(slot).deadline = None;
+    /// A number that differs from connection to connection, so that not all do the same at once.
+    pub(crate) fn spread(&self, slot: u32) -> u32 {
+        let id = u64::from(self.slab.id(slot).generation) << 32 | u64::from(slot);
+        (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32
     }
 
     /// Counts the connection's memory anew.

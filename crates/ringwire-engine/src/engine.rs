@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ringwire_codec::http::HEADERS_MAX;
 use ringwire_ring::linux::{
     Features, Ring, RingOptions, RingWaker, Termination, Unavailable, allowed_cores, pin_to_core,
     raise_descriptor_limit,
@@ -17,6 +18,7 @@ use ringwire_ring::{Driver, Waker};
 use crate::handler::Handler;
 use crate::mailbox::{Mailbox, Mailboxes, Post};
 use crate::options::{EngineOptions, Limits};
+use crate::process::Process;
 use crate::shard::{Shard, ShardInfo, Status};
 
 /// A running engine. Dropping it stops it at once; [`Handle::drain`] and [`join`](Self::join) end it well.
@@ -90,6 +92,7 @@ where
     let (make, mut options) = (Arc::new(make), options);
     let mailboxes: Mailboxes<H::Mail> = (0..shards).map(|_| Mailbox::new(options.mailbox_entries)).collect();
     let wakers: Arc<[OnceLock<RingWaker>]> = (0..shards).map(|_| OnceLock::new()).collect();
+    let process = Arc::new(Process::new(shards));
     let handle = Handle { mailboxes: Arc::clone(&mailboxes) };
     // An engine that is dropped on an error below stops the shards that have started.
     let mut engine = Engine { addresses: Vec::new(), features: Features::default(), handle, threads: Vec::new() };
@@ -98,8 +101,9 @@ where
         let core = options.pin.then(|| cores[shard % cores.len()]);
         let shared = Arc::new(options.clone());
         let (mailboxes, wakers, make) = (Arc::clone(&mailboxes), Arc::clone(&wakers), Arc::clone(&make));
+        let process = Arc::clone(&process);
         let (report, reported) = mpsc::sync_channel(1);
-        let run = move || run(info, core, shared, mailboxes, wakers, &*make, &report);
+        let run = move || run(info, core, shared, Between { mailboxes, wakers, process }, &*make, &report);
         let thread = std::thread::Builder::new().name(format!("ringwire-{shard}"));
         engine.threads.push(thread.spawn(run).map_err(StartError::Thread)?);
         let ended = |_| StartError::Thread(io::Error::other("the shard's thread ended before it listened"));
@@ -123,11 +127,30 @@ fn check(options: &EngineOptions, shards: usize) -> Result<(), StartError> {
     if options.listen.len() > EngineOptions::LISTENERS_MAX {
         return refuse("there are more addresses to listen on than a shard can tell apart (256)");
     }
+    if options.limits.headers_max > HEADERS_MAX {
+        return refuse("headers_max may be 64 at most: there is no room for more header fields");
+    }
+    if options.listen.iter().any(|listener| listener.proxy_header_required && listener.proxies.is_empty()) {
+        return refuse("proxy_header_required needs proxies: addresses of those who are to send the header");
+    }
     if !options.receive_buffers.is_power_of_two() || options.receive_buffers > 32_768 {
         return refuse("receive_buffers must be a power of two of at most 32768");
     }
     if options.receive_buffer_bytes == 0 || options.limits.connections_max == 0 {
         return refuse("receive_buffer_bytes and connections_max must be at least 1");
+    }
+    Ok(())
+}
+
+/// Where the kernel does not say who the peers are, nobody can be trusted by address.
+fn check_features(options: &EngineOptions, features: &Features) -> Result<(), StartError> {
+    if !features.peer_address && options.listen.iter().any(|listener| !listener.proxies.is_empty()) {
+        let words = format!(
+            "trusting proxies needs the addresses of peers, which kernel {} does not tell: run on 6.7 or later, or \
+             leave proxies empty",
+            features.release
+        );
+        return Err(StartError::Options(words));
     }
     Ok(())
 }
@@ -143,18 +166,24 @@ fn clamp_connections(options: &mut EngineOptions) -> Result<(), StartError> {
     Ok(())
 }
 
+/// What shards have between them.
+struct Between<M> {
+    mailboxes: Mailboxes<M>,
+    wakers: Arc<[OnceLock<RingWaker>]>,
+    process: Arc<Process>,
+}
+
 /// A shard's thread, from setup to end.
 fn run<H: Handler>(
     info: ShardInfo,
     core: Option<usize>,
     options: Arc<EngineOptions>,
-    mailboxes: Mailboxes<H::Mail>,
-    wakers: Arc<[OnceLock<RingWaker>]>,
+    between: Between<H::Mail>,
     make: &dyn Fn(ShardInfo) -> H,
     report: &mpsc::SyncSender<Started>,
 ) -> io::Result<()> {
-    let mut stop = StopAll { mailboxes: Arc::clone(&mailboxes), armed: true };
-    let mut shard = match set_up(info, core, options, mailboxes, wakers, make) {
+    let mut stop = StopAll { mailboxes: Arc::clone(&between.mailboxes), armed: true };
+    let mut shard = match set_up(info, core, options, between, make) {
         Ok((shard, addresses, features)) => {
             let _ = report.send(Ok((addresses, features)));
             shard
@@ -175,8 +204,7 @@ fn set_up<H: Handler>(
     info: ShardInfo,
     core: Option<usize>,
     options: Arc<EngineOptions>,
-    mailboxes: Mailboxes<H::Mail>,
-    wakers: Arc<[OnceLock<RingWaker>]>,
+    between: Between<H::Mail>,
     make: &dyn Fn(ShardInfo) -> H,
 ) -> Result<SetUp<H>, StartError> {
     if let Some(core) = core {
@@ -190,9 +218,11 @@ fn set_up<H: Handler>(
     })
     .map_err(StartError::Unavailable)?;
     let features = ring.features().clone();
+    check_features(&options, &features)?;
     let waker = ring.waker();
+    let Between { mailboxes, wakers, process } = between;
     mailboxes[info.shard].set_wake(move || waker.wake());
-    let mut shard = Shard::new(ring, make(info), info, options, mailboxes, wakers);
+    let mut shard = Shard::new(ring, make(info), info, options, mailboxes, wakers, process);
     let addresses = shard.listen().map_err(|(address, error)| StartError::Listen(address, error))?;
     Ok((shard, addresses, features))
 }
@@ -221,7 +251,7 @@ impl<M> Handle<M> {
     pub fn post(&self, shard: usize, mail: M) -> Result<(), M> {
         self.mailboxes[shard].post(Post::Mail(mail)).map_err(|post| match post {
             Post::Mail(mail) => mail,
-            Post::Drain(_) | Post::Stop => unreachable!("what comes back is what was put in"),
+            Post::Drain(_) | Post::Shed | Post::Stop => unreachable!("what comes back is what was put in"),
         })
     }
 

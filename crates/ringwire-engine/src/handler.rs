@@ -87,8 +87,11 @@ pub trait Handler {
 pub struct Peer {
     /// Which of [`EngineOptions::listen`](crate::EngineOptions::listen) it came in on.
     pub listener: usize,
-    /// Where it is, if the kernel says so.
+    /// Where the client is: the peer itself, or whom a [trusted](crate::ListenerOptions::proxies) proxy names. The port
+    /// is 0 where the proxy names none. `None` where the kernel does not say (before 6.7).
     pub address: Option<SocketAddr>,
+    /// The trusted proxy that named it, if one did.
+    pub proxy: Option<SocketAddr>,
 }
 
 /// An opening handshake that a handler may accept or reject.
@@ -223,8 +226,10 @@ pub enum CloseReason {
     EndOfStream,
     /// The connection broke: the kernel's error.
     Broken(std::io::ErrorKind),
-    /// A deadline passed.
+    /// A deadline passed. The end of idle time or of a lifetime is a [clean](Self::Clean) close by this side.
     TimedOut(Timeout),
+    /// The peer sent more control frames than [`Limits`](crate::Limits) lets it; it was told so.
+    Flood,
     /// The server let it go to stay within its memory.
     Shed,
 }
@@ -243,6 +248,8 @@ pub enum Side {
 pub enum Timeout {
     /// The opening handshake, or a whole HTTP request, took too long.
     Handshake,
+    /// The peer gave no sign of life after a ping.
+    Pong,
     /// The peer did not answer the close frame, or did not take it.
     Close,
     /// The drain's deadline came first.

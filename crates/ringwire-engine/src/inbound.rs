@@ -10,9 +10,10 @@ use ringwire_codec::http::Request;
 use ringwire_codec::{CloseAction, CloseCode, CloseEvent, Decoder, Event, Opcode, Phase, Role, Violation, handshake};
 use ringwire_ring::Driver;
 
+use crate::admission::ADDRESS_WORDS;
 use crate::chunked::ChunkedRequest;
 use crate::connection::{HttpState, Life, Protocol};
-use crate::handler::{Accept, CloseReason, Handler, Opening, Peer, Response, Side, Upgrade};
+use crate::handler::{Accept, CloseReason, Handler, Opening, Response, Side, Upgrade};
 use crate::http;
 use crate::shard::Shard;
 use crate::teardown::Leave;
@@ -43,6 +44,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.life != Life::Live {
             return;
         }
+        connection.session.heard = self.core.stamp;
+        let Some(taken) = self.take_proxy_header(slot, bytes) else {
+            return self.count_live(slot);
+        };
+        let bytes = &mut bytes[taken..];
+        let connection = self.core.slab.at(slot);
         if connection.flags.paused {
             connection.held.extend_from_slice(bytes);
             return self.core.count(slot);
@@ -63,6 +70,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 }
             }
         }
+        self.count_live(slot);
+    }
+
+    fn count_live(&mut self, slot: u32) {
         if self.core.slab.at(slot).life == Life::Live {
             self.core.count(slot);
         }
@@ -96,6 +107,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     at += consumed;
                     state.continued = false;
                     state.is_further = true;
+                    self.core.handshake_over(slot);
                 }
                 (step @ (Step::Wanting(_) | Step::Taken), Protocol::Http(state)) => {
                     if let Step::Wanting(wanted_bytes) = step {
@@ -103,8 +115,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                         state.wanted_bytes = wanted_bytes;
                     }
                     if std::mem::take(&mut state.is_further) {
-                        let timeout = self.core.timeouts(slot).handshake;
-                        self.core.set_deadline(slot, timeout);
+                        self.begin_handshake(slot);
                     }
                     return;
                 }
@@ -123,6 +134,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn on_request(&mut self, slot: u32, bytes: &mut [u8]) -> Step {
         let limits = &self.core.options.limits;
         let (head_bytes_max, body_bytes_max) = (limits.head_bytes_max, limits.body_bytes_max);
+        let (headers_max, target_bytes_max) = (limits.headers_max, limits.target_bytes_max);
         if !bytes[0].is_ascii_uppercase() {
             let words = if bytes[0] == TLS_HANDSHAKE {
                 "this port speaks no TLS: use http:// or ws://\n"
@@ -144,6 +156,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Ok(None) => return Step::Wanting(head_bytes + 1),
             Err(error) => return self.refuse(slot, error.status(), &format!("{error}\n")),
         };
+        if request.target().len() > target_bytes_max {
+            return self.refuse(slot, 414, &format!("a target may have at most {target_bytes_max} bytes\n"));
+        }
+        if request.headers().iter().count() > headers_max {
+            return self.refuse(slot, 431, &format!("a request may have at most {headers_max} header fields\n"));
+        }
         if handshake::wants_upgrade(&request) {
             self.on_upgrade_request(slot, &request);
             return Step::Done(head_bytes);
@@ -178,7 +196,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Has a request answered.
     pub(crate) fn on_whole_request(&mut self, slot: u32, request: &Request<'_>, body: &mut [u8]) {
-        let peer = self.peer(slot);
+        let peer = self.peer(slot, request);
         let response = self.with_handler(|handler, cx| handler.on_http(cx, &peer, request, body));
         let connection = self.core.slab.at(slot);
         let waiting_bytes = connection.waiting_bytes() + connection.staged.len();
@@ -189,11 +207,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             (false, _) => Then::Leave(Leave::Close),
         };
         self.respond(slot, response, then, request.method() == "HEAD");
-    }
-
-    /// What is known of the connection's peer.
-    fn peer(&mut self, slot: u32) -> Peer {
-        Peer { listener: usize::from(self.core.slab.at(slot).listener), address: None }
     }
 
     pub(crate) fn http_state(&mut self, slot: u32) -> &mut HttpState {
@@ -227,7 +240,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn on_upgrade_request(&mut self, slot: u32, request: &Request<'_>) {
         let id = self.core.slab.id(slot);
-        let peer = self.peer(slot);
+        let peer = self.peer(slot, request);
         let policy = self.handler.policy(&peer, request);
         let accepted = match handshake::accept(request, &policy) {
             Ok(accepted) => accepted,
@@ -241,6 +254,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let response = Response::text(503, "the server is going away\n");
             return self.respond(slot, response, Then::Leave(Leave::Linger), false);
         }
+        if peer.proxy.is_some() && peer.address.is_some_and(|client| !self.admit_address(slot, client)) {
+            return self.turn_away(slot, 429, ADDRESS_WORDS);
+        }
         let opening = Opening { request, peer: &peer, subprotocol: accepted.subprotocol };
         match self.with_handler(|handler, cx| handler.on_upgrade(cx, id, &opening)) {
             Upgrade::Reject(response) => self.respond(slot, response, Then::Leave(Leave::Linger), false),
@@ -253,7 +269,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let connection = self.core.slab.at(slot);
                 connection.protocol = Protocol::WebSocket { decoder, extension, phase: Phase::Open };
                 connection.flags.opened = true;
-                self.core.clear_deadline(slot);
+                self.core.handshake_over(slot);
+                self.start_session(slot);
                 self.with_handler(|handler, cx| {
                     cx.stage(slot, &[&response]);
                     handler.on_open(cx, id);
@@ -314,15 +331,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             // handler that has closed is not asked again.
             Event::Message(message) => {
                 if self.core.slab.at(slot).phase() == Phase::Open {
+                    self.core.slab.at(slot).session.message = self.core.stamp;
                     self.with_handler(|handler, cx| handler.on_message(cx, id, message));
                 }
             }
             Event::Ping(payload) => {
+                if !self.admit_control(slot) {
+                    return;
+                }
                 if self.core.slab.at(slot).phase() == Phase::Open {
                     self.with_handler(|_, cx| cx.stage_frame(slot, Opcode::Pong, payload));
                 }
             }
-            Event::Pong(payload) => self.with_handler(|handler, cx| handler.on_pong(cx, id, payload)),
+            Event::Pong(payload) => {
+                if self.admit_control(slot) {
+                    self.with_handler(|handler, cx| handler.on_pong(cx, id, payload));
+                }
+            }
             Event::Close(frame) => {
                 let by = if self.core.slab.at(slot).phase() == Phase::Open { Side::Remote } else { Side::Local };
                 let code = frame.map(|frame| frame.code);
@@ -337,13 +362,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// The peer is done, or wrong: answers with a close frame if one is due, and finishes.
-    fn end_handshake(&mut self, slot: u32, event: CloseEvent, reason: &CloseReason) {
+    pub(crate) fn end_handshake(&mut self, slot: u32, event: CloseEvent, reason: &CloseReason) {
         let words = match reason {
             CloseReason::Violation(violation) => violation.as_str(),
+            CloseReason::Flood => "too many pings or pongs",
             _ => "",
         };
         let action = self.with_handler(|_, cx| cx.close_slot(slot, event, words));
-        let leave = if matches!(reason, CloseReason::Violation(_)) { Leave::Linger } else { Leave::Close };
+        let leave =
+            if matches!(reason, CloseReason::Violation(_) | CloseReason::Flood) { Leave::Linger } else { Leave::Close };
         if action != CloseAction::Ignore {
             self.finish_slot(slot, reason, leave);
         }

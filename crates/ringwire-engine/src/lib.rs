@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod chunked;
 mod connection;
 mod context;
@@ -21,10 +22,15 @@ mod handler;
 mod http;
 mod inbound;
 mod mailbox;
+mod network;
 mod options;
+mod origin;
 mod outbound;
 mod packing;
+mod process;
+mod session;
 mod shard;
+mod shed;
 mod slab;
 mod teardown;
 mod wheel;
@@ -33,7 +39,9 @@ pub use context::{Context, MessageKind, SendError};
 pub use engine::{Engine, Handle, StartError, start};
 pub use handler::{Accept, Body, CloseReason, Handler, Opening, Peer, Response, Side, Timeout, Transmit, Upgrade};
 pub use mailbox::{Mailbox, Mailboxes, Post};
+pub use network::{Network, NetworkError};
 pub use options::{EngineOptions, Limits, ListenerOptions, Timeouts};
+pub use process::Process;
 pub use ringwire_codec as codec;
 pub use ringwire_ring as ring;
 pub use shard::{Shard, ShardInfo, Status};

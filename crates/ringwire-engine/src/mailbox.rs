@@ -42,6 +42,8 @@ pub enum Post<M> {
     Mail(M),
     /// Stop accepting, close every connection with 1001, and end when all are gone, after this long at the latest.
     Drain(std::time::Duration),
+    /// Look at the memory that connections hold: the process is over its budget, and this shard holds most.
+    Shed,
     /// End at once.
     Stop,
 }

@@ -1,9 +1,12 @@
 //! What can be set, with defaults that serve.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ringwire_codec::DecoderLimits;
+use ringwire_codec::http::HEADERS_MAX;
+
+use crate::network::Network;
 
 /// How to run an engine.
 #[derive(Clone, Debug)]
@@ -63,23 +66,53 @@ pub struct ListenerOptions {
     pub address: SocketAddr,
     /// Deadlines of the connections that come in here.
     pub timeouts: Timeouts,
+    /// Where proxies are that are believed when they say whose a connection or a request is: with the PROXY protocol's
+    /// header, version 2, or with `X-Forwarded-For`. From anywhere else the first is a bad request, and the second says
+    /// nothing.
+    pub proxies: Vec<Network>,
+    /// Whether these must send a PROXY header in front of each connection. One that does not gets 400.
+    pub proxy_header_required: bool,
+}
+
+impl ListenerOptions {
+    /// Whether what comes from `address` is believed when it names a client.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(address))
+    }
 }
 
 impl From<SocketAddr> for ListenerOptions {
     fn from(address: SocketAddr) -> Self {
-        Self { address, timeouts: Timeouts::default() }
+        Self { address, timeouts: Timeouts::default(), proxies: Vec::new(), proxy_header_required: false }
     }
 }
 
-/// Hard limits, per shard or per connection.
+/// Hard limits. What a peer over one gets is in docs/protocol.md.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of a shard; one more gets 503. Bounded by `RLIMIT_NOFILE` less [`Limits::REFUSALS`].
+    /// Connections of a shard; one more gets 503. Each costs some 400 bytes. Bounded by `RLIMIT_NOFILE` less
+    /// [`Limits::REFUSALS`].
     pub connections_max: u32,
+    /// Connections of all shards together; one more gets 503. `None`: as many as the shards take.
+    pub process_connections_max: Option<u32>,
+    /// Connections of all shards that come from one IPv4 address or one IPv6 network of 64 bits; one more gets 429.
+    /// `None`, the default: no such limit, since a company, a carrier's customers and all clients of a proxy may share
+    /// an address. With it, each address that has connections costs some 60 bytes. A trusted proxy's connections count
+    /// for the clients that it names. Off where the kernel does not tell addresses (before 6.7).
+    pub address_connections_max: Option<u32>,
+    /// Connections of a shard that have not finished their first request, or have begun a further one. Above it the one
+    /// that has taken longest is let go, so that peers who never finish cannot keep others out.
+    pub handshakes_max: u32,
     /// Frames and messages that a peer may send.
     pub message: DecoderLimits,
+    /// Pings and pongs that a peer may send per second, on average over one; more ends the connection with 1008.
+    pub control_frames_per_second_max: u16,
     /// Bytes of an HTTP request's head; a longer one gets 431.
     pub head_bytes_max: usize,
+    /// Header fields of a request, at most [`ringwire_codec::http::HEADERS_MAX`]; one more gets 431.
+    pub headers_max: usize,
+    /// Bytes of a request's target (path and query); a longer one gets 414.
+    pub target_bytes_max: usize,
     /// Bytes of an HTTP request's body; a longer one gets 413.
     pub body_bytes_max: usize,
     /// Bytes waiting for a peer to read above which it is not read from.
@@ -91,6 +124,8 @@ pub struct Limits {
     /// Bytes that all of a shard's connections may hold: unfinished messages and requests, and what waits to be read.
     /// Above it the connection that holds most is let go.
     pub memory_bytes_max: usize,
+    /// The same for all shards together: above it the shard that holds most lets the connection go that holds most.
+    pub process_memory_bytes_max: usize,
 }
 
 impl Limits {
@@ -102,30 +137,64 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 30_000,
+            process_connections_max: None,
+            address_connections_max: None,
+            handshakes_max: 8192,
             message: DecoderLimits::default(),
+            control_frames_per_second_max: 100,
             head_bytes_max: 16 * 1024,
+            headers_max: HEADERS_MAX,
+            target_bytes_max: 8 * 1024,
             body_bytes_max: 1024 * 1024,
             backlog_high_bytes: 256 * 1024,
             backlog_bytes_max: 1024 * 1024,
             pull_bytes_max: 128 * 1024,
             memory_bytes_max: 1024 * 1024 * 1024,
+            process_memory_bytes_max: 2 * 1024 * 1024 * 1024,
         }
     }
 }
 
-/// Deadlines, as durations from what starts them.
+/// Deadlines, as durations from what starts them. Each passes at most 64 ms late. A peer's bytes move none of the first
+/// three: they are from one event to another.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
-    /// From accepting, or from the first byte of a further request, to the end of the request.
+    /// From accepting, or from the first byte of a further request, to the end of the request. Then 408, or nothing to a
+    /// peer that has said nothing.
     pub handshake: Duration,
     /// Of an HTTP connection between requests, and of a response that the peer is slow to read.
     pub keep_alive: Duration,
     /// From our close frame, or our last byte, to the end of the connection.
     pub close: Duration,
+    /// Silence of an open WebSocket after which it is pinged; up to an eighth earlier, so that not all are at once. The
+    /// default is below the 60 seconds after which common proxies and balancers cut idle connections. Any byte that the
+    /// peer sends is a sign of life, and so is its taking what waited for it. `None`: no pings, and a peer that is gone
+    /// holds its place for ever.
+    pub ping: Option<Duration>,
+    /// From such a ping to the next sign of life; then close code 1011, and the end without waiting for an answer. A
+    /// peer that is so far behind that it is not read from must take all that waits for it in this time.
+    pub pong: Duration,
+    /// Time without a message either way after which a WebSocket is closed with 1000. Pings and pongs are no messages.
+    pub idle: Option<Duration>,
+    /// Time from the opening handshake after which a WebSocket is closed with 1001, up to a quarter earlier, so that
+    /// those who came together do not come back together.
+    pub lifetime: Option<Duration>,
+    /// How long bytes may be under way without an acknowledgement, or the peer's window stay closed, before the kernel
+    /// breaks the connection (`TCP_USER_TIMEOUT`). `None`: the system's retries, some 15 minutes.
+    pub unacknowledged: Option<Duration>,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), keep_alive: Duration::from_secs(60), close: Duration::from_secs(5) }
+        Self {
+            handshake: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(60),
+            close: Duration::from_secs(5),
+            ping: Some(Duration::from_secs(25)),
+            pong: Duration::from_secs(20),
+            idle: None,
+            lifetime: None,
+            unacknowledged: Some(Duration::from_secs(60)),
+        }
     }
 }

@@ -48,6 +48,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let socket = connection.socket;
         let mut staged = std::mem::take(&mut connection.staged);
         connection.pulled_bytes = pulled as u32;
+        if pulled > 0 {
+            connection.session.message = self.core.stamp;
+        }
         if connection.life == Life::Finishing {
             self.core.finishing.push(slot);
         }
@@ -161,6 +164,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return self.on_broken(slot, &error);
         }
         let connection = self.core.slab.at(slot);
+        connection.session.heard = self.core.stamp;
         match connection.life {
             Life::Live => {
                 // What was staged while it was blocked is in the backlog; what the handler has is pulled.

@@ -7,13 +7,15 @@ use std::sync::{Arc, OnceLock};
 
 use ringwire_ring::{Completion, Driver, Event, Instant, ListenOptions, Listener, Op, OpToken, Staged, Wait};
 
+use crate::admission::Handshakes;
 use crate::context::{Context, Core};
 use crate::date::DateCache;
 use crate::handler::{Handler, Transmit};
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Limits, ListenerOptions};
+use crate::process::Process;
 use crate::slab::Slab;
-use crate::wheel::{self, Wheel};
+use crate::wheel::{self, Tick, Wheel};
 
 /// Which shard this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Shard<D: Driver, H: Handler> {
     /// When work last came, for spinning.
     busy_at: Instant,
     pub(crate) date: DateCache,
+    /// What the process was last told that connections hold.
+    pub(crate) published_bytes: usize,
 }
 
 impl<D: Driver, H: Handler> std::fmt::Debug for Shard<D, H> {
@@ -80,7 +84,7 @@ pub(crate) const CUT_TIMEOUT: std::time::Duration = std::time::Duration::from_se
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// A shard on `driver`. Mail comes through `mailboxes[info.shard]`; `wakers` has a place for each shard's waker and
-    /// gets this one's.
+    /// gets this one's; all shards have the same `process`.
     ///
     /// # Panics
     /// If another shard has this shard's place.
@@ -91,6 +95,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         options: Arc<EngineOptions>,
         mailboxes: Mailboxes<H::Mail>,
         wakers: Arc<[OnceLock<D::Waker>]>,
+        process: Arc<Process>,
     ) -> Self {
         assert!(wakers[info.shard].set(driver.waker()).is_ok(), "a shard has a place of its own");
         let now = driver.now();
@@ -103,6 +108,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 wheel: Wheel::new(now),
                 tick: None,
                 now,
+                stamp: Tick::of(now),
+                handshakes: Handshakes::default(),
+                process,
                 shard: info.shard,
                 mailboxes,
                 wakes: Vec::new(),
@@ -121,6 +129,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             due: Vec::new(),
             busy_at: now,
             date: DateCache::default(),
+            published_bytes: 0,
         }
     }
 
@@ -130,9 +139,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// The first address that cannot be listened on.
     pub fn listen(&mut self) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
         let options = Arc::clone(&self.core.options);
-        let listen = options.listen.iter().enumerate().map(|(index, &ListenerOptions { address, .. })| {
+        let listen = options.listen.iter().enumerate().map(|(index, listener)| {
+            let &ListenerOptions { address, ref timeouts, .. } = listener;
             let (backlog, notsent_lowat_bytes) = (options.backlog, options.notsent_lowat_bytes);
-            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes, user_timeout: None };
+            let user_timeout = timeouts.unacknowledged;
+            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes, user_timeout };
             let (listener, bound) = self.driver.listen(&wanted).map_err(|error| (address, error))?;
             self.accepts.push(Accepting { listener, token: None });
             self.accept(index);
@@ -149,6 +160,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.core.mailboxes[self.core.shard].awake();
         }
         self.core.now = self.driver.now();
+        self.core.stamp = Tick::of(self.core.now);
         self.restage();
         while let Some(completion) = self.driver.complete() {
             self.busy_at = self.core.now;
@@ -230,7 +242,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Completion { token, context: slot, more, event } = completion;
         match event {
             Event::Accepted(result) => self.on_accepted(slot as usize, result, more),
-            Event::PeerAddress(_) => {}
+            Event::PeerAddress(address) => self.on_peer_address(slot, address),
             Event::Received(mut lease) => {
                 self.on_received(slot, lease.bytes());
                 self.driver.release(lease);
@@ -269,6 +281,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             match post {
                 Post::Mail(mail) => self.with_handler(|handler, cx| handler.on_mail(cx, mail)),
                 Post::Drain(within) => self.drain(within),
+                Post::Shed => self.core.process.looks(self.core.shard),
                 Post::Stop => self.ending = Some(Ending::Stopped),
             }
         }

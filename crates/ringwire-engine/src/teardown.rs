@@ -11,9 +11,9 @@ use std::io;
 use std::time::Duration;
 
 use ringwire_codec::{CloseCode, CloseEvent, Phase};
-use ringwire_ring::{Driver, Op, Socket};
+use ringwire_ring::{Driver, Op};
 
-use crate::connection::{Connection, Life, Protocol};
+use crate::connection::{Life, Protocol};
 use crate::handler::{CloseReason, Handler, Response, Timeout};
 use crate::inbound::Then;
 use crate::shard::{CUT_TIMEOUT, Ending, Shard, Status};
@@ -28,48 +28,6 @@ pub(crate) enum Leave {
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// A connection came in, or accepting failed.
-    pub(crate) fn on_accepted(&mut self, index: usize, result: io::Result<Socket>, more: bool) {
-        if !more {
-            self.accepts[index].token = None;
-        }
-        // Out of descriptors: the next one to be freed starts accepting again.
-        let exhausted = matches!(&result, Err(error) if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)));
-        if let Ok(socket) = result {
-            self.open(socket, u8::try_from(index).expect("listeners are at most 256"));
-        }
-        if more {
-            return;
-        }
-        if self.ending.is_some() {
-            self.driver.close_listener(self.accepts[index].listener);
-        } else if !exhausted || self.core.slab.len() == 0 {
-            self.accept(index);
-        }
-    }
-
-    fn open(&mut self, socket: Socket, listener: u8) {
-        let refuse = self.core.slab.len() >= self.core.options.limits.connections_max as usize;
-        let Some(slot) = self.core.slab.insert(Connection::new(socket, listener)) else {
-            // Even the places for refusals are taken.
-            self.submit(Op::Close(socket), CONTEXT_NONE);
-            return;
-        };
-        self.receive(slot);
-        if refuse || self.ending.is_some() {
-            let words = "the server has as many connections as it takes; try again later\n";
-            self.respond(
-                slot,
-                Response::text(503, words).header("Retry-After", "1"),
-                Then::Leave(Leave::Linger),
-                false,
-            );
-        } else {
-            let timeout = self.core.timeouts(slot).handshake;
-            self.core.set_deadline(slot, timeout);
-        }
-    }
-
     /// Receives until told otherwise.
     pub(crate) fn receive(&mut self, slot: u32) {
         let socket = self.core.slab.at(slot).socket;
@@ -101,10 +59,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.core.slab.at(slot);
         connection.receive = None;
         match connection.life {
-            Life::Live if matches!(connection.protocol, Protocol::WebSocket { .. }) => {
-                self.end(slot, &CloseReason::EndOfStream);
-            }
-            // A client may shut its side behind its last request; it still gets the responses.
+            // What was held comes first; the receive that follows it finds the end again.
+            Life::Live if connection.flags.paused => {}
+            // A peer may shut its side behind its last request or frame; it still gets the answers.
             Life::Live => self.finish_slot(slot, &CloseReason::EndOfStream, Leave::Close),
             Life::Finishing => {}
             Life::Lingering | Life::Joining => {
@@ -122,6 +79,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return;
         }
         connection.life = Life::Finishing;
+        self.core.handshake_over(slot);
+        let connection = self.core.slab.at(slot);
         connection.flags.lingers = leave == Leave::Linger;
         connection.flags.paused = false;
         let speaks_http = matches!(connection.protocol, Protocol::Http(_));
@@ -170,6 +129,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         connection.life = Life::Joining;
         connection.deadline = None;
+        self.core.handshake_over(slot);
+        let connection = self.core.slab.at(slot);
         for token in [connection.receive, connection.blocked].into_iter().flatten() {
             self.submit(Op::Cancel(token), slot);
         }
@@ -201,6 +162,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// The descriptor is free: so is the slot.
     pub(crate) fn on_closed(&mut self, slot: u32) {
         if slot != CONTEXT_NONE {
+            self.discount(slot);
             let connection = self.core.slab.at(slot);
             connection.backlog = Vec::new();
             self.core.memory_bytes -= connection.counted_bytes;
@@ -220,7 +182,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if self.core.slab.try_at(slot).is_none() || self.core.slab.id(slot).generation != generation {
             return;
         }
-        let now = self.core.now;
+        let now = self.core.stamp;
         let connection = self.core.slab.at(slot);
         // An entry may be older than the deadline, or than the entry that stands for it now.
         if connection.wheel_at.is_none_or(|at| at > now) {
@@ -229,7 +191,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         connection.wheel_at = None;
         match connection.deadline {
             None => {}
-            Some(deadline) if deadline > now => self.core.set_deadline(slot, deadline.since(now)),
+            Some(deadline) if deadline > now => self.core.set_deadline_at(slot, Some(deadline)),
             Some(_) => {
                 connection.deadline = None;
                 self.on_deadline(slot);
@@ -246,38 +208,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             // Nothing was asked: there is nothing to answer.
             (Life::Live, Protocol::Http(_)) => self.end(slot, &CloseReason::TimedOut(Timeout::Handshake)),
+            (Life::Live, Protocol::WebSocket { phase: Phase::Open, .. }) => self.look_at_session(slot),
             (Life::Live, Protocol::WebSocket { .. }) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),
             (Life::Finishing | Life::Lingering, _) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),
             (Life::Joining | Life::Closing, _) => {}
-        }
-    }
-
-    /// Lets the connection that holds most go, while the shard is over its memory.
-    pub(crate) fn shed_if_over(&mut self) {
-        while self.core.memory_bytes > self.core.options.limits.memory_bytes_max {
-            let slots = self.core.slab.slots();
-            let fattest = slots.into_iter().max_by_key(|&slot| {
-                let connection = self.core.slab.at(slot);
-                let ends = matches!(connection.life, Life::Joining | Life::Closing);
-                if ends { 0 } else { connection.counted_bytes }
-            });
-            let Some(slot) = fattest.filter(|&slot| self.core.slab.at(slot).counted_bytes > 0) else { return };
-            if matches!(self.core.slab.at(slot).life, Life::Joining | Life::Closing) {
-                return;
-            }
-            self.end(slot, &CloseReason::Shed);
-            let connection = self.core.slab.at(slot);
-            connection.backlog = Vec::new();
-            connection.held = Vec::new();
-            // The send in flight is being cancelled: its memory is as good as free, and nobody else must go for it.
-            connection.sending_bytes = 0;
-            match &mut connection.protocol {
-                Protocol::Http(http) => http.forget(),
-                Protocol::WebSocket { decoder, extension, .. } => {
-                    (*decoder, *extension) = (ringwire_codec::Decoder::default(), None);
-                }
-            }
-            self.core.count(slot);
         }
     }
 
@@ -329,8 +263,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 }
 
 /// Context of operations that belong to no connection.
-const CONTEXT_NONE: u32 = u32::MAX;
-/// From errno(3): operating-system numbers that decide what happens next.
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
+pub(crate) const CONTEXT_NONE: u32 = u32::MAX;
+/// From errno(3): the operation was cancelled.
 const ECANCELED: i32 = 125;

@@ -74,6 +74,7 @@ pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
         CloseReason::EndOfStream => "on_close: end of stream",
         CloseReason::Broken(_) => "on_close: broken",
         CloseReason::TimedOut(_) => "on_close: timed out",
+        CloseReason::Flood => "on_close: flood",
         CloseReason::Shed => "on_close: shed",
     });
 }

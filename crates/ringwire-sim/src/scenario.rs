@@ -8,7 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringwire_codec::DecoderLimits;
 use ringwire_engine::{
-    EngineOptions, Handler, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Shard, ShardInfo, Status, Timeouts,
+    EngineOptions, Handler, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, Shard, ShardInfo, Status,
+    Timeouts,
 };
 use ringwire_ring::{Driver, Waker};
 
@@ -88,6 +89,7 @@ pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
 /// Small limits, so that they are reached; long deadlines, so that only those are cut who never answer.
 fn options(rng: &mut Rng) -> EngineOptions {
     let message_bytes_max = 8192;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     EngineOptions {
         backlog: rng.u32(1..10),
         limits: Limits {
@@ -103,14 +105,17 @@ fn options(rng: &mut Rng) -> EngineOptions {
             backlog_bytes_max: 1 << rng.u32(8..16),
             pull_bytes_max: 1 << rng.u32(5..16),
             memory_bytes_max: if rng.u32(0..6) == 0 { rng.usize(500..10_000) } else { usize::MAX },
+            ..Limits::default()
         },
         listen: vec![ListenerOptions {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             timeouts: Timeouts {
                 handshake: Duration::from_secs(100),
                 keep_alive: Duration::from_secs(100),
                 close: Duration::from_secs(100),
+                ping: None,
+                ..Timeouts::default()
             },
+            ..address.into()
         }],
         ..EngineOptions::default()
     }
@@ -166,11 +171,13 @@ impl Stage {
         world.add_peer(Box::new(drainer), after);
 
         let wakers: Arc<[OnceLock<SimWaker>]> = (0..shards).map(|_| OnceLock::new()).collect();
+        let process = Arc::new(Process::new(shards));
         let begin = |driver: SimDriver, shard: usize, rng: Rng| {
             driver.start();
             let info = ShardInfo { shard, shards };
             let (options, mailboxes) = (Arc::clone(&options), Arc::clone(&mailboxes));
-            let mut shard = Shard::new(driver, handler(rng), info, options, mailboxes, Arc::clone(&wakers));
+            let (wakers, process) = (Arc::clone(&wakers), Arc::clone(&process));
+            let mut shard = Shard::new(driver, handler(rng), info, options, mailboxes, wakers, process);
             shard.listen().expect("listen");
             turn_until_drained(&mut shard);
             assert_eq!((shard.connections(), shard.memory_bytes()), (0, 0), "connections or memory left");
@@ -195,6 +202,7 @@ impl Stage {
         world.pass(Duration::from_secs(1000));
         assert!(world.is_finished(), "shards that have drained leave no client waiting: {:?}", world.unfinished());
         (0..shards).for_each(|shard| world.assert_nothing_left(shard));
+        assert_eq!((process.connections(), process.memory_bytes()), (0, 0), "counted connections or memory left");
         let (trace, events) = world.trace();
         Outcome { trace, events, counts: log.counts() }
     }

@@ -49,6 +49,7 @@ fn timeouts(section: &mut Section<'_>, base: &Timeouts) -> Timeouts {
         handshake: section.millis("handshake_timeout_ms", base.handshake, SHORTEST),
         keep_alive: section.millis("keep_alive_timeout_ms", base.keep_alive, SHORTEST),
         close: section.millis("close_timeout_ms", base.close, SHORTEST),
+        ..base.clone()
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringwire_codec::DecoderLimits;
 use ringwire_engine::{
-    EngineOptions, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Shard, ShardInfo, Status, Timeouts,
+    EngineOptions, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, Shard, ShardInfo, Status, Timeouts,
 };
 use ringwire_ring::{Driver, Instant, Waker};
 
@@ -91,7 +91,9 @@ pub fn converse(seed: u64, pieces: &[&[u8]]) -> Reply {
     mailboxes[0].set_wake(move || waker.wake());
     let wakers: Arc<[OnceLock<SimWaker>]> = [OnceLock::new()].into();
     let info = ShardInfo { shard: 0, shards: 1 };
-    let mut shard = Shard::new(driver, Parrot::new(), info, Arc::new(options(address)), Arc::clone(&mailboxes), wakers);
+    let process = Arc::new(Process::new(1));
+    let mut shard =
+        Shard::new(driver, Parrot::new(), info, Arc::new(options(address)), Arc::clone(&mailboxes), wakers, process);
     shard.listen().expect("listen");
     // The connection must come to its end by itself: the drain only ends the shard.
     while !world.is_finished() || shard.connections() > 0 {
@@ -140,10 +142,11 @@ fn options(address: SocketAddr) -> EngineOptions {
             },
             head_bytes_max: HEAD_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,
+            control_frames_per_second_max: u16::MAX,
             ..Limits::default()
         },
         listen: vec![ListenerOptions {
-            timeouts: Timeouts { handshake: long, keep_alive: long, close: long },
+            timeouts: Timeouts { handshake: long, keep_alive: long, close: long, ping: None, ..Timeouts::default() },
             ..address.into()
         }],
         ..EngineOptions::default()

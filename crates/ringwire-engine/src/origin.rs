@@ -1,0 +1,180 @@
+//! Whose connection or request it is, as trusted proxies say: the PROXY protocol in front of a connection,
+//! `X-Forwarded-For` in a request.
+//!
+//! Both are believed only if the connection comes from an address that its listener trusts. The PROXY header is taken
+//! off before anything else looks at the bytes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ringwire_codec::http::Request;
+use ringwire_codec::proxy::{self, ProxyError, Source};
+use ringwire_ring::Driver;
+
+use crate::admission::ADDRESS_WORDS;
+use crate::connection::{HttpState, Protocol};
+use crate::handler::{Handler, Peer};
+use crate::options::ListenerOptions;
+use crate::shard::Shard;
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Takes a PROXY header off the front of a trusted connection, if `bytes` are still part of one. Gives how many of
+    /// them; `None` if all, or if the connection has been refused.
+    pub(crate) fn take_proxy_header(&mut self, slot: u32, bytes: &[u8]) -> Option<usize> {
+        let Some(state) = self.awaiting_header(slot) else { return Some(0) };
+        let had = state.buffer.len();
+        // A header that came whole, as most do, is read where it lies.
+        let parsed = if had == 0 {
+            proxy::parse(bytes)
+        } else {
+            let room = proxy::HEADER_BYTES_MAX - had.min(proxy::HEADER_BYTES_MAX);
+            state.buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            proxy::parse(&state.buffer)
+        };
+        match parsed {
+            Ok(None) => {
+                if had == 0 {
+                    state.buffer.extend_from_slice(bytes);
+                }
+                None
+            }
+            Ok(Some(header)) => {
+                state.buffer = Vec::new();
+                state.awaits_header = false;
+                self.on_proxy_header(slot, header.source).then_some(header.header_bytes - had)
+            }
+            Err(error) => self.on_no_header(slot, had, error),
+        }
+    }
+
+    /// The state of a connection whose first bytes may be a PROXY header.
+    fn awaiting_header(&mut self, slot: u32) -> Option<&mut HttpState> {
+        match &mut self.core.slab.at(slot).protocol {
+            Protocol::Http(state) => Some(&mut **state).filter(|state| state.awaits_header),
+            Protocol::WebSocket { .. } => None,
+        }
+    }
+
+    /// A trusted peer has said whose connection it is. `false`: that one has too many.
+    fn on_proxy_header(&mut self, slot: u32, source: Source) -> bool {
+        let Source::Client { client, .. } = source else { return true };
+        if let Protocol::Http(state) = &mut self.core.slab.at(slot).protocol {
+            state.proxy = state.address.replace(client);
+        }
+        let admitted = self.admit_address(slot, client);
+        if !admitted {
+            self.turn_away(slot, 429, ADDRESS_WORDS);
+        }
+        admitted
+    }
+
+    /// What a trusted peer sends is no PROXY header: it may be a plain connection, unless the header must be there or
+    /// had begun.
+    fn on_no_header(&mut self, slot: u32, had: usize, error: ProxyError) -> Option<usize> {
+        let listener = usize::from(self.core.slab.at(slot).listener);
+        let is_required = self.core.options.listen[listener].proxy_header_required;
+        if is_required || error != ProxyError::NoSignature {
+            self.refuse(slot, 400, &format!("{error}\n"));
+            return None;
+        }
+        let state = self.awaiting_header(slot)?;
+        state.awaits_header = false;
+        // Empty lines may stand before a request, and a header begins with some: what was held is of the request.
+        state.buffer.truncate(had);
+        state.wanted_bytes = 0;
+        Some(0)
+    }
+
+    /// What is known of the peer that sends this request.
+    pub(crate) fn peer(&mut self, slot: u32, request: &Request<'_>) -> Peer {
+        let connection = self.core.slab.at(slot);
+        let listener = usize::from(connection.listener);
+        let Protocol::Http(state) = &connection.protocol else { unreachable!("requests come before frames") };
+        let (address, proxy) = (state.address, state.proxy);
+        let options = &self.core.options.listen[listener];
+        let client = address.and_then(|address| forwarded_for(options, address, request));
+        match client {
+            Some(client) => Peer { listener, address: Some(client), proxy: proxy.or(address) },
+            None => Peer { listener, address, proxy },
+        }
+    }
+}
+
+/// The client that `X-Forwarded-For` names: the last hop that is not a trusted proxy, or the first of all if every one
+/// is. `None` if `sender` is not trusted, or there is no such field. Each proxy appends whom it heard, so what stands
+/// left of an address that is not trusted may have been made up by it.
+fn forwarded_for(options: &ListenerOptions, sender: SocketAddr, request: &Request<'_>) -> Option<SocketAddr> {
+    if !options.trusts(sender.ip()) {
+        return None;
+    }
+    let hops: Vec<&str> = request.headers().list("x-forwarded-for").collect();
+    let mut client = None;
+    for hop in hops.into_iter().rev() {
+        let Some(address) = hop_address(hop) else { break };
+        client = Some(address);
+        if !options.trusts(address.ip()) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: bare, with a port, IPv6 with or without brackets. Without a port it is 0.
+fn hop_address(hop: &str) -> Option<SocketAddr> {
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    let address = match bare.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, 0),
+        Err(_) => hop.parse().ok()?,
+    };
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(sender: &str, field: &str) -> Option<String> {
+        let mut options = ListenerOptions::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+        options.proxies = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n");
+        let (request, _) = Request::parse(head.as_bytes()).unwrap().expect("whole");
+        let sender = SocketAddr::new(sender.parse().unwrap(), 1);
+        forwarded_for(&options, sender, &request).map(|client| client.to_string())
+    }
+
+    fn of(hops: &str) -> Option<String> {
+        client("10.0.0.1", &format!("X-Forwarded-For: {hops}\r\n"))
+    }
+
+    #[test]
+    fn the_last_hop_that_is_not_trusted_is_the_client() {
+        assert_eq!(of("192.0.2.1").as_deref(), Some("192.0.2.1:0"));
+        assert_eq!(of("203.0.113.9, 192.0.2.1, 10.1.1.1, fd00::1").as_deref(), Some("192.0.2.1:0"));
+        assert_eq!(of("192.0.2.1\r\nX-Forwarded-For: 10.0.0.9").as_deref(), Some("192.0.2.1:0"), "over all fields");
+        assert_eq!(of("10.0.0.7, 10.0.0.8").as_deref(), Some("10.0.0.7:0"), "all are proxies");
+    }
+
+    #[test]
+    fn nobody_else_is_believed() {
+        assert_eq!(client("192.0.2.66", "X-Forwarded-For: 10.0.0.5\r\n"), None);
+        assert_eq!(client("10.0.0.1", ""), None);
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_chain() {
+        assert_eq!(of("unknown"), None);
+        assert_eq!(of("192.0.2.1, _hidden, 10.0.0.9").as_deref(), Some("10.0.0.9:0"));
+    }
+
+    #[test]
+    fn addresses_come_in_every_form_that_proxies_write() {
+        for (hop, want) in [
+            ("192.0.2.1:4711", "192.0.2.1:4711"),
+            ("2001:db8::1", "[2001:db8::1]:0"),
+            ("[2001:db8::1]", "[2001:db8::1]:0"),
+            ("[2001:db8::1]:4711", "[2001:db8::1]:4711"),
+            ("::ffff:192.0.2.1", "192.0.2.1:0"),
+        ] {
+            assert_eq!(of(hop).as_deref(), Some(want), "{hop}");
+        }
+    }
+}
