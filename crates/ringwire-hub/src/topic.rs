@@ -9,7 +9,7 @@
 //! finds the bit clear and sends a note. So no entry waits for a note that nobody sends.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{LANES_MAX, LaneId, ShardId, ShardSet, TopicId};
@@ -66,6 +66,8 @@ pub struct Topic {
     options: TopicOptions,
     log: Mutex<Log>,
     // Copies for readers without the lock.
+    /// A bit per active lane.
+    active: AtomicU8,
     last_seq: AtomicU64,
     subscriptions: AtomicU64,
     gap: AtomicU64,
@@ -75,6 +77,8 @@ pub struct Topic {
 #[derive(Debug)]
 pub(crate) struct Log {
     lanes: [Option<Box<Lane>>; LANES_MAX],
+    /// For each lane, how many want it kept: shards with subscribers to it, and whoever activated it.
+    users: [u32; LANES_MAX],
     last_seq: u64,
     last_us: u64,
     /// Shards with subscribers.
@@ -110,12 +114,15 @@ impl Topic {
     pub(crate) fn new(id: TopicId, name: TopicName, options: TopicOptions) -> Self {
         let mut lanes = [const { None }; LANES_MAX];
         lanes[LaneId::RAW.index()] = Some(Box::new(Lane::new(1)));
+        let mut users = [0; LANES_MAX];
+        users[LaneId::RAW.index()] = 1;
         let (subscribed, noted) = Default::default();
         Self {
             id,
             name,
             options,
-            log: Mutex::new(Log { lanes, last_seq: 0, last_us: 0, subscribed, noted }),
+            log: Mutex::new(Log { lanes, users, last_seq: 0, last_us: 0, subscribed, noted }),
+            active: AtomicU8::new(1 << LaneId::RAW.index()),
             last_seq: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
             gap: AtomicU64::new(0),
@@ -173,9 +180,15 @@ impl Topic {
         if any { log.notify() } else { ShardSet::default() }
     }
 
-    /// Has `lane` kept from the next entry on. A lane stays active, and the raw lane always is.
+    /// Has `lane` kept from the next entry on, for good. The raw lane always is; others, while they have subscribers.
     pub fn activate(&self, lane: LaneId) {
-        self.log().activate(lane);
+        self.enter(&mut self.log(), lane);
+    }
+
+    /// Whether `lane` was active a moment ago: what takes long to encode can be made before the publish that needs it,
+    /// out of the topic's lock.
+    pub fn is_active(&self, lane: LaneId) -> bool {
+        self.active.load(Ordering::Relaxed) & 1 << lane.index() != 0
     }
 
     /// The topic's number.
@@ -223,6 +236,23 @@ impl Topic {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One more wants `lane` kept.
+    pub(crate) fn enter(&self, log: &mut Log, lane: LaneId) {
+        let next_seq = log.last_seq + 1;
+        log.users[lane.index()] += 1;
+        log.lanes[lane.index()].get_or_insert_with(|| Box::new(Lane::new(next_seq)));
+        self.active.fetch_or(1 << lane.index(), Ordering::Relaxed);
+    }
+
+    /// One of those wants it no more. With the last, the lane is let go.
+    pub(crate) fn exit(&self, log: &mut Log, lane: LaneId) {
+        log.users[lane.index()] -= 1;
+        if log.users[lane.index()] == 0 {
+            log.lanes[lane.index()] = None;
+            self.active.fetch_and(!(1 << lane.index()), Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn count_subscribed(&self) {
         self.subscriptions.fetch_add(1, Ordering::Relaxed);
     }
@@ -243,11 +273,6 @@ impl Log {
 
     pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
-    }
-
-    pub(crate) fn activate(&mut self, lane: LaneId) {
-        let next_seq = self.last_seq + 1;
-        self.lanes[lane.index()].get_or_insert_with(|| Box::new(Lane::new(next_seq)));
     }
 
     pub(crate) fn join(&mut self, shard: ShardId) {
@@ -305,6 +330,30 @@ mod tests {
         publish();
         assert_eq!(calls, [(0, 1), (0, 2), (1, 2)]);
         assert_eq!(topic.log().lane(COMBINED).unwrap().first_seq(), 2);
+    }
+
+    #[test]
+    fn a_lane_that_nobody_wants_any_more_is_let_go() {
+        let topic = topic(TopicOptions::default());
+        let encoded = || {
+            let mut lanes = Vec::new();
+            topic.publish(0, &mut Vec::new(), |lane, _, out| (lanes.push(lane.index()), out.push(b'x')).1).unwrap();
+            lanes
+        };
+        for _ in 0..2 {
+            topic.enter(&mut topic.log(), COMBINED);
+        }
+        topic.exit(&mut topic.log(), COMBINED);
+        assert_eq!((encoded(), topic.is_active(COMBINED)), (vec![0, 1], true));
+        topic.exit(&mut topic.log(), COMBINED);
+        assert_eq!((encoded(), topic.is_active(COMBINED)), (vec![0], false));
+        assert!(topic.log().lane(COMBINED).is_none());
+        topic.activate(COMBINED);
+        topic.enter(&mut topic.log(), COMBINED);
+        topic.exit(&mut topic.log(), COMBINED);
+        assert_eq!(encoded(), [0, 1], "one that was activated stays");
+        assert_eq!(topic.log().lane(COMBINED).unwrap().first_seq(), 3, "and begins when it was");
+        assert!(topic.is_active(LaneId::RAW));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use ringwire_hub::{Hub, OpenError, PublishError, Published, Retention, Topic, To
 use tokio::sync::Notify;
 
 use crate::access::PublishAccess;
-use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload};
+use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, SharedDeflate};
 use crate::status::Status;
 
 /// Most topics. An empty one takes some 400 bytes.
@@ -42,6 +42,8 @@ pub struct Broker {
     pub status: Status,
     /// How many shards there are.
     pub shards: NonZeroUsize,
+    /// How publishers compress for those who have agreed on it.
+    pub deflate: SharedDeflate,
     epoch: u64,
     subscriptions: AtomicU64,
     subscribed: Notify,
@@ -55,6 +57,7 @@ impl Broker {
             publish,
             status: Status::default(),
             shards,
+            deflate: SharedDeflate::default(),
             epoch,
             subscriptions: AtomicU64::new(0),
             subscribed: Notify::new(),
@@ -119,6 +122,11 @@ pub enum Refused {
 }
 
 impl Publisher {
+    /// A publisher that compresses as `deflate` says, where somebody gets it.
+    pub fn new(deflate: SharedDeflate) -> Self {
+        Self { encoder: Encoder::new(deflate), scratch: Vec::new() }
+    }
+
     /// Appends `payload` to `topic`. The shards in the answer's `notify` must now be sent a [`Mail::Note`].
     ///
     /// # Errors
@@ -128,8 +136,10 @@ impl Publisher {
             return Err(Refused::TooLong { bytes: payload.len() });
         }
         let Self { encoder, scratch } = self;
+        encoder.prepare(topic, payload);
         let encode = |lane, _seq, out: &mut Vec<u8>| encoder.encode(lane, topic.name(), payload, out);
         let result = topic.publish(now_us, scratch, encode).map_err(Refused::Log);
+        encoder.forget();
         scratch.clear();
         scratch.shrink_to(SCRATCH_BYTES_KEPT);
         result

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use ringwire_codec::deflate::Deflate;
+use ringwire_codec::extension::Negotiator;
 use ringwire_codec::handshake::Policy;
 use ringwire_engine::{Engine, Limits, ShardInfo, StartError};
 use ringwire_hub::ShardId;
@@ -27,7 +29,9 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     // A saving only, so a kernel that knows no huge pages is as good.
     let _ = avoid_huge_pages();
     let feed = Feed::open(&options.feed.source)?.map(|feed| (feed, options.feed.clone()));
-    let broker = Arc::new(Broker::new(options.publish.clone(), options.shards(), wall_clock_us()));
+    let mut broker = Broker::new(options.publish.clone(), options.shards(), wall_clock_us());
+    broker.deflate = options.deflate.shared;
+    let broker = Arc::new(broker);
     let engine = start(&options, &broker)?;
     let lines = announcement(&engine, &options);
     control::run(engine, broker, feed, || {
@@ -58,7 +62,11 @@ fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failur
     options.addresses().try_for_each(is_free).map_err(|error| start_failure(&error))?;
     let (broker, slow) = (Arc::clone(broker), options.slow);
     let common = Policy { origin: options.origin.clone(), ..Policy::default() };
+    let deflate = options.deflate.connections;
     let make = move |info: ShardInfo| {
+        // Each shard has its own, as contexts are shared within a shard.
+        let extension = deflate.map(|options| Arc::new(Deflate::new(options)) as Arc<dyn Negotiator>);
+        let common = Policy { extension, ..common.clone() };
         let shard = ShardId::new(u8::try_from(info.shard).expect("options allow as many shards as a hub serves"));
         Service::new(Arc::clone(&broker), shard, slots, slow, &common)
     };

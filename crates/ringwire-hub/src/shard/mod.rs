@@ -93,7 +93,7 @@ impl ShardHub {
         Self { shard, table: Table::new(limits), feeds: Vec::new(), free_feeds: Vec::new(), views: Vec::new() }
     }
 
-    /// Subscribes `who` to a lane of `topic`, which becomes active if it was not. Returns the number of the last entry
+    /// Subscribes `who` to a lane of `topic`, which is active while it has subscribers. Returns the number of the last entry
     /// before the subscription: those after it are delivered.
     ///
     /// A subscriber of another generation that still has the slot loses its subscriptions. All topics that a shard
@@ -190,9 +190,9 @@ impl ShardHub {
         debug_assert!(Arc::ptr_eq(&view.topic, topic), "all topics of a shard are of one hub");
         let mut log = topic.log();
         log.join(self.shard);
-        log.activate(lane);
         let feed = &mut view.feeds[lane.index()];
         if *feed == NONE {
+            topic.enter(&mut log, lane);
             let new = Some(Feed::new(topic, lane, &log));
             *feed = if let Some(free) = self.free_feeds.pop() {
                 self.feeds[free as usize] = new;
@@ -228,12 +228,16 @@ impl ShardHub {
         if !is_last {
             return;
         }
-        let (nth, lane) = (of.topic.id().index(), of.lane.index());
+        let (nth, lane) = (of.topic.id().index(), of.lane);
         *slot = None;
         self.free_feeds.push(feed);
         let view = self.views[nth].as_mut().expect("a feed's view exists");
-        view.feeds[lane] = NONE;
-        if view.is_empty() && !view.topic.log().leave(self.shard) {
+        view.feeds[lane.index()] = NONE;
+        let mut log = view.topic.log();
+        view.topic.exit(&mut log, lane);
+        let is_forgotten = view.is_empty() && !log.leave(self.shard);
+        drop(log);
+        if is_forgotten {
             self.views[nth] = None;
         }
         // Else the view waits for the note that is under way: only its arrival allows the next one.

@@ -107,8 +107,8 @@ struct Player {
 impl Player {
     fn new(broker: Arc<Broker>, handle: Handle<Mail>, speed: Speed) -> Self {
         Self {
+            publisher: Publisher::new(broker.deflate),
             broker,
-            publisher: Publisher::default(),
             handle,
             outbox: Outbox::default(),
             clock: Clock::start(),

@@ -4,6 +4,7 @@
 //! the flag it is about and what would be right. It opens nothing and resolves nothing: whether a port is free or a
 //! file exists shows when it is used.
 
+mod deflate;
 mod feed;
 mod network;
 
@@ -16,6 +17,7 @@ use ringwire_engine::EngineOptions;
 use ringwire_hub::SlowPolicy;
 use toml::{Table, Value};
 
+pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
 
 use crate::access::PublishAccess;
@@ -34,6 +36,8 @@ pub struct Options {
     pub slow: SlowPolicy,
     /// Pages of which origins may connect, and read over HTTP.
     pub origin: OriginPolicy,
+    /// Whether and how messages are compressed.
+    pub deflate: CompressionOptions,
 }
 
 /// All that is wrong with a [`Config`]. Never empty.
@@ -82,6 +86,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let engine = network::engine(&mut root, cores);
     let addresses: Vec<SocketAddr> = engine.listen.iter().map(|listener| listener.address).collect();
     let origin = root.section("origin", |origin| origin.any("allow", Value::from("any"), origin_policy));
+    let deflate = root.section("deflate", deflate::deflate);
     let publish = root.section("publish", |publish| publish_access(publish, &addresses));
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
     let feed = root.section("feed", feed::feed);
@@ -89,7 +94,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
-    Ok((Options { engine, feed, publish, slow, origin }, reading.effective, reading.known))
+    Ok((Options { engine, feed, publish, slow, origin, deflate }, reading.effective, reading.known))
 }
 
 fn slow_policy(text: &str) -> Result<SlowPolicy, String> {

@@ -32,16 +32,9 @@ pub(super) struct Fanout {
 }
 
 impl Fanout {
-    pub(super) fn new(shard: ShardId, slots: u32, slow: SlowPolicy) -> Self {
+    pub(super) fn new(shard: ShardId, slots: u32, slow: SlowPolicy, publisher: Publisher) -> Self {
         let limits = ShardLimits { slots_max: slots, subscriptions_max: SUBSCRIPTIONS_MAX };
-        Self {
-            shard,
-            hub: ShardHub::new(shard, limits),
-            slow,
-            publisher: Publisher::default(),
-            noted: Vec::new(),
-            outbox: Outbox::default(),
-        }
+        Self { shard, hub: ShardHub::new(shard, limits), slow, publisher, noted: Vec::new(), outbox: Outbox::default() }
     }
 
     /// Appends to the log of `topic` and sends the notes: mail to other shards, a reminder to this one.

@@ -31,8 +31,8 @@ use self::agreements::Agreements;
 pub use self::agreements::{COMBINED_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use self::fanout::{Fanout, PullOutcome};
 use self::session::{Role, Sessions, Subscribing};
-use crate::broker::{Broker, Mail, Refused};
-use crate::lanes::{COMBINED, Payload};
+use crate::broker::{Broker, Mail, Publisher, Refused};
+use crate::lanes::{COMBINED, Payload, lane_for};
 use crate::routes::Route;
 
 /// Close code of a subscriber that reads too slowly, where the policy is to disconnect it. It may come again.
@@ -52,7 +52,8 @@ impl Service {
     /// agree to.
     pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy, common: &Policy) -> Self {
         let agreements = Agreements::new(common);
-        Self { broker, fanout: Fanout::new(shard, slots, slow), sessions: Sessions::default(), agreements }
+        let fanout = Fanout::new(shard, slots, slow, Publisher::new(broker.deflate));
+        Self { broker, fanout, sessions: Sessions::default(), agreements }
     }
 
     /// What a connection that asks for `route` is to do, or why it may not.
@@ -108,7 +109,8 @@ impl Handler for Service {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let subscriber = session.subscriber();
         let Some(wanted) = session.role.begin() else { return };
-        match self.fanout.subscribe(subscriber, wanted.lane, &wanted.topics) {
+        let lane = lane_for(wanted.lane, cx.deflate(connection));
+        match self.fanout.subscribe(subscriber, lane, &wanted.topics) {
             Ok(()) => {
                 let count = u32::try_from(wanted.topics.len()).expect("a connection has at most STREAMS_MAX streams");
                 session.role = Role::Subscriber(count);

@@ -1,6 +1,7 @@
 //! The binary itself, with real sockets on loopback, a port of its own for each test, and every wait bounded.
 
 mod client;
+mod deflate;
 mod fanout;
 mod feed;
 mod handshake;

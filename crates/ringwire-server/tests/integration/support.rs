@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use ringwire_codec::deflate::Deflate;
+use ringwire_codec::extension::{Extension, Negotiator};
 use ringwire_codec::handshake::{ClientHandshake, Url};
 use ringwire_codec::http::Response;
 use ringwire_codec::{CloseCode, Decoder, DecoderLimits, Event, MaskKey, Message, Opcode, Role};
@@ -228,6 +230,10 @@ pub(crate) enum Received {
 pub(crate) struct Socket {
     stream: TcpStream,
     decoder: Decoder,
+    /// What was agreed on with the server.
+    extension: Option<Box<dyn Extension>>,
+    /// Bytes that came after the handshake.
+    received_bytes: usize,
     input: Vec<u8>,
     pending: std::collections::VecDeque<Received>,
 }
@@ -240,17 +246,30 @@ impl Socket {
 
     /// Opens a WebSocket with more headers, or gives the refusal.
     pub(crate) fn try_open(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Result<Self, Answer> {
-        let (socket, head) = Self::handshake(address, target, headers);
+        let (socket, head) = Self::handshake(address, target, headers, None);
         socket.ok_or(head)
     }
 
     /// Opens a WebSocket with more headers; it, and the server's response.
     pub(crate) fn open_with(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> (Self, Answer) {
-        let (socket, head) = Self::handshake(address, target, headers);
+        let (socket, head) = Self::handshake(address, target, headers, None);
         (socket.unwrap_or_else(|| panic!("{target}: {head:?}")), head)
     }
 
-    fn handshake(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> (Option<Self>, Answer) {
+    /// Opens a WebSocket that offers `deflate`, which the server must take.
+    pub(crate) fn open_deflate(address: SocketAddr, target: &str, deflate: &Deflate) -> Self {
+        let (socket, head) = Self::handshake(address, target, &[], Some(deflate));
+        let socket = socket.unwrap_or_else(|| panic!("{target}: {head:?}"));
+        assert!(socket.extension.is_some(), "the server agrees on compression");
+        socket
+    }
+
+    fn handshake(
+        address: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+        deflate: Option<&Deflate>,
+    ) -> (Option<Self>, Answer) {
         let mut stream = connect(address);
         let url = Url::parse(&format!("ws://{address}{target}")).expect("a URL");
         let protocols: Vec<&str> =
@@ -260,6 +279,7 @@ impl Socket {
         let handshake = ClientHandshake {
             subprotocols: &subprotocols,
             headers: &headers,
+            extension: deflate.map(|deflate| deflate as &dyn Negotiator),
             ..ClientHandshake::new(&url, *b"a nonce for test")
         };
         stream.write_all(&handshake.request()).expect("the request goes out");
@@ -273,15 +293,21 @@ impl Socket {
             if response.status() != 101 && input.len() < head_bytes + body_bytes {
                 continue;
             }
-            if handshake.verify(&response).is_err() {
+            let Ok(established) = handshake.verify(&response) else {
                 return (None, Answer::parse(&input));
-            }
+            };
             let rest = input.split_off(head_bytes);
             let head = Answer::parse(&input);
             let limits =
                 DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30, ..DecoderLimits::default() };
-            let mut socket =
-                Self { stream, decoder: Decoder::new(Role::Client, limits), input: rest, pending: Default::default() };
+            let mut socket = Self {
+                stream,
+                decoder: Decoder::new(Role::Client, limits),
+                extension: established.extension,
+                received_bytes: rest.len(),
+                input: rest,
+                pending: Default::default(),
+            };
             socket.decode();
             return (Some(socket), head);
         }
@@ -297,8 +323,19 @@ impl Socket {
             let count = self.stream.read(&mut self.input).expect("something comes in time");
             assert!(count > 0, "the stream ended without a close");
             self.input.truncate(count);
+            self.received_bytes += count;
             self.decode();
         }
+    }
+
+    /// Bytes that came after the handshake.
+    pub(crate) fn received_bytes(&self) -> usize {
+        self.received_bytes
+    }
+
+    /// What was agreed on with the server.
+    pub(crate) fn extension(&self) -> Option<&dyn Extension> {
+        self.extension.as_deref()
     }
 
     /// The next message, which must be text.
@@ -345,7 +382,10 @@ impl Socket {
     fn decode(&mut self) {
         let mut rest = &mut self.input[..];
         while !rest.is_empty() {
-            let step = self.decoder.decode(rest).expect("the server keeps to the protocol");
+            let step = self
+                .decoder
+                .decode_with(rest, self.extension.as_deref_mut())
+                .expect("the server keeps to the protocol");
             let consumed = step.consumed;
             let received = match step.event {
                 Some(Event::Message(Message::Text(text))) => Some(Received::Text(text.as_str().to_owned())),
