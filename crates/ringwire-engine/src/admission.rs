@@ -59,6 +59,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.submit(Op::Close(socket), CONTEXT_NONE);
             return;
         };
+        let is_encrypted = self.core.options.listen[usize::from(listener)].transport.acceptor().is_some();
+        self.http_state(slot).undecided = is_encrypted;
         if !admitted {
             self.receive(slot);
             return self.turn_away(slot, 503, "the server has as many connections as it takes; try again later\n");
@@ -112,8 +114,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         ticket.is_some()
     }
 
-    /// Tells a connection that it is one too many, and ends it.
-    pub(crate) fn turn_away(&mut self, slot: u32, status: u16, words: &str) {
+    /// Tells a connection that it is one too many, and ends it; but not before it is known in which language.
+    pub(crate) fn turn_away(&mut self, slot: u32, status: u16, words: &'static str) {
+        let state = self.http_state(slot);
+        if state.undecided {
+            state.refused = Some((status, words));
+            let timeout = self.core.timeouts(slot).close;
+            return self.core.set_deadline(slot, timeout);
+        }
         let response = Response::text(status, words).header("Retry-After", "1");
         self.respond(slot, response, Then::Leave(Leave::Linger), false);
     }

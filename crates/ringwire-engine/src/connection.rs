@@ -9,6 +9,7 @@ use ringwire_ring::{OpToken, Socket, Staged};
 use crate::chunked::ChunkedRequest;
 use crate::process::Ticket;
 use crate::session::Session;
+use crate::tls;
 use crate::wheel::Tick;
 
 /// One connection.
@@ -21,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) receive: Option<OpToken>,
     /// The send or the wait for room in flight: the socket takes no more until it completes.
     pub(crate) blocked: Option<OpToken>,
+    /// What encrypts it. What speaks on it knows nothing of that.
+    pub(crate) tls: Option<Box<tls::Session>>,
     /// What speaks on it.
     pub(crate) protocol: Protocol,
     /// Whether it is served, or on its way out.
@@ -72,6 +75,10 @@ pub(crate) struct HttpState {
     pub(crate) is_further: bool,
     /// Whether a PROXY header may stand in front of all requests, and has not been seen.
     pub(crate) awaits_header: bool,
+    /// Whether the first byte is still to decide if the connection is encrypted.
+    pub(crate) undecided: bool,
+    /// What it will be told once that is known: it is one too many.
+    pub(crate) refused: Option<(u16, &'static str)>,
     /// Where the client is: the peer, or whom a trusted peer has named.
     pub(crate) address: Option<SocketAddr>,
     /// The trusted peer that has named it.
@@ -133,6 +140,7 @@ impl Connection {
             listener,
             receive: None,
             blocked: None,
+            tls: None,
             protocol: Protocol::Http(Box::default()),
             life: Life::Live,
             staged: Staged::default(),
@@ -159,6 +167,12 @@ impl Connection {
         self.blocked.is_some() || !self.backlog.is_empty()
     }
 
+    /// Whether its TLS has something to send by itself: always before it may be closed.
+    pub(crate) fn has_tls_output(&self) -> bool {
+        let ends = self.life == Life::Finishing;
+        self.tls.as_ref().is_some_and(|session| session.has_output() || (ends && session.owes_close()))
+    }
+
     /// Bytes that wait for the peer to read.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.backlog.len() + self.sending_bytes
@@ -174,7 +188,8 @@ impl Connection {
                 decoder.assembly_bytes() + extension.as_ref().map_or(0, |extension| extension.memory_bytes())
             }
         };
-        input + self.held.capacity() + self.backlog.capacity() + self.sending_bytes
+        let tls = self.tls.as_ref().map_or(0, |session| session.memory_bytes());
+        input + tls + self.held.capacity() + self.backlog.capacity() + self.sending_bytes
     }
 
     /// What transforms its messages, if anything was agreed on.

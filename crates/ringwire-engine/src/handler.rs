@@ -10,6 +10,7 @@ use ringwire_ring::Shared;
 
 use crate::context::Context;
 use crate::slab::ConnectionId;
+use crate::tls::{TlsError, TlsFacts};
 
 /// The application on one shard. Plain `&mut self`: a shard is one thread, and nothing here is shared.
 ///
@@ -92,6 +93,8 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// The trusted proxy that named it, if one did.
     pub proxy: Option<SocketAddr>,
+    /// How its connection is encrypted, if it is.
+    pub tls: Option<TlsFacts>,
 }
 
 /// An opening handshake that a handler may accept or reject.
@@ -224,6 +227,8 @@ pub enum CloseReason {
     Violation(Violation),
     /// The peer finished its stream without a closing handshake.
     EndOfStream,
+    /// TLS failed after it had been established; the peer was told so, if it could be.
+    Tls(TlsError),
     /// The connection broke: the kernel's error.
     Broken(std::io::ErrorKind),
     /// A deadline passed. The end of idle time or of a lifetime is a [clean](Self::Clean) close by this side.

@@ -49,7 +49,19 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return self.count_live(slot);
         };
         let bytes = &mut bytes[taken..];
+        self.decide_transport(slot, bytes);
+        match self.core.slab.at(slot).tls.take() {
+            None => self.on_plain(slot, bytes),
+            Some(session) => self.on_sealed(slot, session, bytes),
+        }
+    }
+
+    /// Bytes came in that are not encrypted, or no longer.
+    pub(crate) fn on_plain(&mut self, slot: u32, bytes: &mut [u8]) {
         let connection = self.core.slab.at(slot);
+        if connection.life != Life::Live {
+            return;
+        }
         if connection.flags.paused {
             connection.held.extend_from_slice(bytes);
             return self.core.count(slot);

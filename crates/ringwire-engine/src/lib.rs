@@ -33,6 +33,7 @@ mod shard;
 mod shed;
 mod slab;
 mod teardown;
+pub mod tls;
 mod wheel;
 
 pub use context::{Context, MessageKind, SendError};

@@ -7,6 +7,7 @@ use ringwire_codec::DecoderLimits;
 use ringwire_codec::http::HEADERS_MAX;
 
 use crate::network::Network;
+use crate::tls::Transport;
 
 /// How to run an engine.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub struct ListenerOptions {
     pub address: SocketAddr,
     /// Deadlines of the connections that come in here.
     pub timeouts: Timeouts,
+    /// Whether they are encrypted.
+    pub transport: Transport,
     /// Where proxies are that are believed when they say whose a connection or a request is: with the PROXY protocol's
     /// header, version 2, or with `X-Forwarded-For`. From anywhere else the first is a bad request, and the second says
     /// nothing.
@@ -83,7 +86,13 @@ impl ListenerOptions {
 
 impl From<SocketAddr> for ListenerOptions {
     fn from(address: SocketAddr) -> Self {
-        Self { address, timeouts: Timeouts::default(), proxies: Vec::new(), proxy_header_required: false }
+        Self {
+            address,
+            timeouts: Timeouts::default(),
+            transport: Transport::default(),
+            proxies: Vec::new(),
+            proxy_header_required: false,
+        }
     }
 }
 

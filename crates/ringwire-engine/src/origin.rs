@@ -90,11 +90,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let listener = usize::from(connection.listener);
         let Protocol::Http(state) = &connection.protocol else { unreachable!("requests come before frames") };
         let (address, proxy) = (state.address, state.proxy);
+        let tls = connection.tls.as_ref().and_then(|session| session.facts());
         let options = &self.core.options.listen[listener];
         let client = address.and_then(|address| forwarded_for(options, address, request));
         match client {
-            Some(client) => Peer { listener, address: Some(client), proxy: proxy.or(address) },
-            None => Peer { listener, address, proxy },
+            Some(client) => Peer { listener, address: Some(client), proxy: proxy.or(address), tls },
+            None => Peer { listener, address, proxy, tls },
         }
     }
 }

@@ -46,7 +46,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let pulled = self.pull(slot);
         let connection = self.core.slab.at(slot);
         let socket = connection.socket;
-        let mut staged = std::mem::take(&mut connection.staged);
+        let staged = std::mem::take(&mut connection.staged);
         connection.pulled_bytes = pulled as u32;
         if pulled > 0 {
             connection.session.message = self.core.stamp;
@@ -54,18 +54,25 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.life == Life::Finishing {
             self.core.finishing.push(slot);
         }
+        let data = if connection.tls.is_some() { self.seal(slot, staged) } else { self.join(staged) };
+        if let Some(data) = data {
+            self.submit(Op::Transmit(socket, data), slot);
+        }
+    }
+
+    /// What is staged and what was pulled behind it, if there is anything.
+    fn join(&mut self, mut staged: Staged) -> Option<Data> {
         let pieces = self.transmit.pieces();
-        let data = match (staged.is_empty(), pieces.len()) {
-            (true, 0) => return,
-            (true, 1) => Data::Shared(pieces.pop().expect("one piece")),
+        match (staged.is_empty(), pieces.len()) {
+            (true, 0) => None,
+            (true, 1) => pieces.pop().map(Data::Shared),
             _ => {
                 for piece in pieces.drain(..) {
                     self.driver.stage().append_shared(&mut staged, &piece);
                 }
-                Data::Staged(staged)
+                Some(Data::Staged(staged))
             }
-        };
-        self.submit(Op::Transmit(socket, data), slot);
+        }
     }
 
     /// Asks the handler for what the connection is ready for, into `self.transmit`. Returns how much that is.
@@ -96,7 +103,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn send_backlog(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
         let socket = connection.socket;
-        let bytes = std::mem::take(&mut connection.backlog);
+        let mut bytes = std::mem::take(&mut connection.backlog);
+        if connection.tls.is_some() && !self.seal_backlog(slot, &mut bytes) {
+            return;
+        }
+        let connection = self.core.slab.at(slot);
         connection.sending_bytes = bytes.len();
         self.core.count(slot);
         let token = self.submit(Op::Send(socket, Data::Owned { bytes, start: 0 }), slot);
@@ -133,6 +144,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Data::Owned { bytes, start } => bytes[start + sent..start + sent + kept].to_vec(),
         };
         let connection = self.core.slab.at(slot);
+        if let Some(session) = &mut connection.tls {
+            session.sealed_bytes = rest.len();
+        }
         connection.backlog = rest;
         // Replies may have been staged this turn before it was known that they must wait.
         let staged = std::mem::take(&mut connection.staged);
@@ -168,7 +182,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match connection.life {
             Life::Live => {
                 // What was staged while it was blocked is in the backlog; what the handler has is pulled.
-                if !connection.backlog.is_empty() || connection.flags.pull {
+                if !connection.backlog.is_empty() || connection.flags.pull || connection.has_tls_output() {
                     self.core.list(slot);
                 }
                 self.resume_if_caught_up(slot);
@@ -176,7 +190,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     self.with_handler(|handler, cx| handler.on_drained(cx, id));
                 }
             }
-            Life::Finishing if connection.backlog.is_empty() => self.core.finishing.push(slot),
+            Life::Finishing if connection.backlog.is_empty() && !connection.has_tls_output() => {
+                self.core.finishing.push(slot)
+            }
             Life::Finishing => self.core.list(slot),
             Life::Lingering | Life::Joining | Life::Closing => {}
         }
@@ -204,7 +220,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if connection.receive.is_none() {
                 self.receive(slot);
             }
-            self.on_received(slot, &mut held);
+            self.on_plain(slot, &mut held);
+            self.end_if_said(slot);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Limits, ListenerOptions};
 use crate::process::Process;
 use crate::slab::Slab;
+use crate::tls::Scratch;
 use crate::wheel::{self, Tick, Wheel};
 
 /// Which shard this is.
@@ -41,6 +42,7 @@ pub struct Shard<D: Driver, H: Handler> {
     pub(crate) handler: H,
     pub(crate) core: Core<H::Mail>,
     pub(crate) transmit: Transmit,
+    pub(crate) scratch: Scratch,
     pub(crate) accepts: Vec<Accepting>,
     pub(crate) ending: Option<Ending>,
     /// How to wake each shard.
@@ -122,6 +124,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             driver,
             handler,
             transmit: Transmit::default(),
+            scratch: Scratch::default(),
             accepts: Vec::new(),
             ending: None,
             wakers,

@@ -64,6 +64,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.core.slab.at(slot);
         connection.backlog = Vec::new();
         connection.held = Vec::new();
+        connection.tls = None;
         // The send in flight is being cancelled: its memory is as good as free, and nobody else must go for it.
         connection.sending_bytes = 0;
         match &mut connection.protocol {

@@ -95,7 +95,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn finish(&mut self) {
         for slot in std::mem::take(&mut self.core.finishing) {
             let Some(connection) = self.core.slab.try_at(slot) else { continue };
-            if connection.life != Life::Finishing || connection.is_blocked() || !connection.staged.is_empty() {
+            let has_output = !connection.staged.is_empty() || connection.has_tls_output();
+            if connection.life != Life::Finishing || connection.is_blocked() || has_output {
                 continue;
             }
             if let Protocol::WebSocket { phase, .. } = &mut connection.protocol {
@@ -206,7 +207,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let response = Response::text(408, "the request did not come whole in time\n");
                 self.respond(slot, response, Then::Leave(Leave::Linger), false);
             }
-            // Nothing was asked: there is nothing to answer.
+            // Nothing was asked: there is nothing to answer. But inside TLS an end is said, or it may be an attacker's.
+            (Life::Live, Protocol::Http(_)) if connection.tls.is_some() => {
+                self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Handshake), Leave::Close);
+            }
             (Life::Live, Protocol::Http(_)) => self.end(slot, &CloseReason::TimedOut(Timeout::Handshake)),
             (Life::Live, Protocol::WebSocket { phase: Phase::Open, .. }) => self.look_at_session(slot),
             (Life::Live, Protocol::WebSocket { .. }) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),

@@ -2,6 +2,9 @@
 
 mod support;
 
+/// Whether clients speak TLS.
+const SECURE: bool = false;
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

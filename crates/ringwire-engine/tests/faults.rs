@@ -6,6 +6,9 @@
 
 mod support;
 
+/// Whether clients and servers speak TLS.
+const SECURE: bool = false;
+
 #[path = "faults/closing.rs"]
 mod closing;
 #[path = "faults/deflate.rs"]

@@ -76,6 +76,7 @@ pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
         CloseReason::TimedOut(_) => "on_close: timed out",
         CloseReason::Flood => "on_close: flood",
         CloseReason::Shed => "on_close: shed",
+        CloseReason::Tls(_) => "on_close: TLS failed",
     });
 }
 

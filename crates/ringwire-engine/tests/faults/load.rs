@@ -84,7 +84,7 @@ fn messages_behind_one_that_fills_the_backlog_are_echoed_too() {
         for n in 0..200 {
             bytes.extend(client.frame(true, Opcode::Text, format!("small {n}").as_bytes()));
         }
-        let mut writer = client.stream().try_clone().expect("a second handle");
+        let mut writer = client.writer();
         std::thread::scope(|scope| {
             scope.spawn(move || writer.write_all(&bytes).expect("the server reads"));
             pause(Duration::from_millis(30));
@@ -131,7 +131,7 @@ fn a_peer_that_stops_reading_is_not_read_from() {
 
     // They think better of it: everything that they sent comes back.
     for (mut client, bytes) in deaf.into_iter().zip(sent) {
-        let mut writer = client.stream().try_clone().expect("a second handle");
+        let mut writer = client.writer();
         let rest = client.take_unwritten();
         std::thread::scope(|scope| {
             scope.spawn(move || writer.write_all(&rest).expect("the server reads again"));
@@ -173,7 +173,7 @@ fn a_flood_of_pings_is_answered_and_holds_no_memory() {
     socket2::SockRef::from(client.stream()).set_recv_buffer_size(32 * 1024).expect("buffer size");
     let ping = client.frame(true, Opcode::Ping, &[b'p'; 125]);
     let flood = ping.repeat(100);
-    let mut writer = client.stream().try_clone().expect("a second handle");
+    let mut writer = client.writer();
     let (go, gone) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {

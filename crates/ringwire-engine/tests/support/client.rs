@@ -4,7 +4,7 @@
 //! is bounded by [`PATIENCE`].
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ringwire_engine::codec::deflate::Deflate;
@@ -15,13 +15,17 @@ use ringwire_engine::codec::{
     CloseCode, Decoder, DecoderLimits, Event, FrameHeader, MaskKey, Message, Opcode, Role, encode_close, encode_frame,
     encode_message, unmask,
 };
+use rustls::ClientConnection;
+
+use super::certificates;
+use super::wire::Wire;
 
 /// Longest wait for anything that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client.
 pub(crate) struct Client {
-    stream: TcpStream,
+    wire: Wire,
     decoder: Decoder,
     /// What was agreed on with the server.
     extension: Option<Box<dyn Extension>>,
@@ -59,6 +63,11 @@ pub(crate) struct Answer {
 impl Client {
     /// A connection, before any handshake.
     pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, crate::SECURE.then(certificates::usual_client))
+    }
+
+    /// A connection with this TLS, or none.
+    pub(crate) fn connect_with(address: SocketAddr, tls: Option<ClientConnection>) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("timeout");
@@ -66,7 +75,7 @@ impl Client {
         let limits = DecoderLimits { frame_bytes_max: 1 << 30, message_bytes_max: 1 << 30, ..DecoderLimits::default() };
         let decoder = Decoder::new(Role::Client, limits);
         Self {
-            stream,
+            wire: Wire::new(stream, tls),
             decoder,
             extension: None,
             received_bytes: 0,
@@ -280,24 +289,24 @@ impl Client {
 
     /// Closes with a reset.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+        socket2::SockRef::from(self.wire.tcp()).set_linger(Some(Duration::ZERO)).expect("linger");
     }
 
     /// Sends bytes as they are.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the server reads");
+        self.wire.write_all(bytes).expect("the server reads");
     }
 
     /// Sends bytes as they are, to a server that may have had enough.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.wire.write_all(bytes)
     }
 
     /// Sends bytes until the server takes no more within the socket's write timeout. `false`: it did not take all, and
     /// the rest is kept for [`take_unwritten`](Self::take_unwritten).
     pub(crate) fn write_part(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            match self.stream.write(bytes) {
+            match self.wire.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.unwritten = bytes.to_vec();
@@ -316,12 +325,17 @@ impl Client {
 
     /// Ends the stream from this side only.
     pub(crate) fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+        self.wire.finish();
+    }
+
+    /// Another handle, for a thread that writes meanwhile.
+    pub(crate) fn writer(&self) -> Wire {
+        self.wire.clone()
     }
 
     /// The socket.
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.wire.tcp()
     }
 
     /// A fresh mask key.
@@ -333,7 +347,7 @@ impl Client {
     fn fill(&mut self) -> io::Result<usize> {
         let before = self.input.len();
         self.input.resize(before + READ_BYTES, 0);
-        let read = self.stream.read(&mut self.input[before..]);
+        let read = self.wire.read(&mut self.input[before..]);
         let read_bytes = read.as_ref().map_or(0, |&bytes| bytes);
         self.input.truncate(before + read_bytes);
         self.received_bytes += read_bytes;

@@ -16,6 +16,9 @@ use ringwire_engine::{
     SendError, Upgrade, start,
 };
 
+use ringwire_engine::tls::Transport;
+
+use super::certificates;
 use super::client::{Client, PATIENCE};
 
 /// An engine with a [`Probe`] on each shard.
@@ -73,6 +76,9 @@ pub(crate) fn options() -> EngineOptions {
     let mut options = EngineOptions { shards: Some(1), pin: false, ..EngineOptions::default() };
     options.limits.connections_max = 2000;
     options.receive_buffers = 64;
+    if crate::SECURE {
+        options.listen[0].transport = Transport::Tls(certificates::usual().1.acceptor());
+    }
     options
 }
 
