@@ -6,15 +6,14 @@ use ringwire_codec::{CONTROL_PAYLOAD_BYTES_MAX, Decoder, DecoderLimits, Event, M
 const LIMITS: DecoderLimits =
     DecoderLimits { frame_bytes_max: 3000, message_bytes_max: 4000, ..DecoderLimits::DEFAULT };
 
-/// Decodes `data` as an endpoint of this role does, in three splits. It is a byte of options, whose lowest bit asks for
-/// an extension, then [cuts and the stream](crate::cuts).
+/// Decodes `data` as an endpoint of this role does, in three splits. It is a byte of options, whose two low bits choose
+/// an extension ([`Twice`], permessage-deflate, or none), then [cuts and the stream](crate::cuts).
 pub fn check(role: Role, data: &[u8]) {
     let [options, rest @ ..] = data else { return };
     let (pieces, stream) = crate::cuts(rest);
-    let with_extension = options & 1 != 0;
-    let whole = events(role, with_extension, &[stream]);
-    assert_eq!(events(role, with_extension, &pieces), whole);
-    assert_eq!(events(role, with_extension, &stream.chunks(1).collect::<Vec<_>>()), whole);
+    let whole = events(role, *options, &[stream]);
+    assert_eq!(events(role, *options, &pieces), whole);
+    assert_eq!(events(role, *options, &stream.chunks(1).collect::<Vec<_>>()), whole);
 }
 
 /// An event that owns its bytes.
@@ -28,9 +27,13 @@ enum Owned {
     Violation(Violation),
 }
 
-fn events(role: Role, with_extension: bool, pieces: &[&[u8]]) -> Vec<Owned> {
+fn events(role: Role, options: u8, pieces: &[&[u8]]) -> Vec<Owned> {
     let mut decoder = Decoder::new(role, LIMITS);
-    let mut extension: Option<Box<dyn Extension>> = with_extension.then(|| Box::new(Twice) as _);
+    let mut extension: Option<Box<dyn Extension>> = match options % 4 {
+        1 => Some(Box::new(Twice)),
+        2 => Some(crate::deflate::session(crate::deflate::options(options >> 2))),
+        _ => None,
+    };
     let mut events = Vec::new();
     for piece in pieces {
         let mut input = piece.to_vec();

@@ -1,5 +1,6 @@
 //! What the fuzz targets share: how an input says where a stream is cut, and the checks that more than one target makes.
 
+pub mod deflate;
 pub mod differential;
 pub mod frames;
 

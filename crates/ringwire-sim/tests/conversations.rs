@@ -2,11 +2,13 @@
 //!
 //! The conversations are the seeds of the fuzz target `connection`, which goes on from here.
 
+use ringwire_codec::deflate::{Deflate, DeflateOptions};
+use ringwire_codec::extension::{ExtensionParams, Negotiator};
 use ringwire_codec::handshake::{ClientHandshake, Url};
 use ringwire_codec::{CloseCode, FrameHeader, MaskKey, Opcode, encode_close, encode_frame, unmask};
 use ringwire_sim::{MESSAGE_BYTES_MAX, Said, converse};
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 
 fn handshake(target: &str) -> Vec<u8> {
     let url = Url::parse(&format!("ws://host{target}")).expect("a URL");
@@ -78,6 +80,51 @@ fn splits_change_nothing_about_a_session() {
     want.extend(std::iter::repeat_n(Said::Text("!b many".to_owned()), 20));
     want.push(Said::Close(Some(1000), String::new()));
     assert_eq!(said[1..], want);
+}
+
+/// A handshake that offers permessage-deflate, and these messages behind it, compressed as the answer says.
+fn compressed_session(messages: &[&[u8]]) -> Vec<u8> {
+    let client = Deflate::new(DeflateOptions {
+        client_no_context_takeover: false,
+        server_no_context_takeover: false,
+        ..DeflateOptions::DEFAULT
+    });
+    let url = Url::parse("ws://host/").expect("a URL");
+    let handshake = ClientHandshake { extension: Some(&client), ..ClientHandshake::new(&url, *b"the sample nonce") };
+    let mut bytes = handshake.request();
+    let Said::Response { headers, .. } = &converse(0, &[&bytes]).said[0] else { panic!("an answer") };
+    let (_, answer) = headers.iter().find(|(name, _)| name == "Sec-WebSocket-Extensions").expect("an agreement");
+    let answer = ExtensionParams::parse_list(answer).next().expect("an agreement");
+    let mut extension = client.confirm(&answer).expect("it answers the offer");
+    for message in messages {
+        let mut packed = Vec::new();
+        assert!(extension.encode(message, &mut packed), "they are worth compressing");
+        let mask = Some(MaskKey::new([0; 4]));
+        let header =
+            FrameHeader { fin: true, rsv1: true, opcode: Opcode::Text, mask, payload_bytes: packed.len() as u64 };
+        bytes.extend_from_slice(&header.encode());
+        bytes.extend_from_slice(&packed);
+    }
+    bytes
+}
+
+#[test]
+fn splits_change_nothing_about_compressed_messages() {
+    let message = br#"{"price":"100.25","size":3,"side":"buy"}"#.repeat(5);
+    let bytes = compressed_session(&[&message, &message, &message]);
+    assert!(bytes.len() < 500, "the later ones refer to the first: {} bytes", bytes.len());
+    let said = answers(&bytes);
+    let text = Said::Text(String::from_utf8(message).expect("text"));
+    assert_eq!(said[1..], [Said::Text("hello".to_owned()), text.clone(), text.clone(), text]);
+}
+
+#[test]
+fn splits_change_nothing_about_a_bomb() {
+    // Of the first, more would come of it than its ratio allows; of the second, more than any message may have.
+    for message in [vec![b' '; MESSAGE_BYTES_MAX], vec![b' '; 100 * MESSAGE_BYTES_MAX]] {
+        let said = answers(&compressed_session(&[&message]));
+        assert!(matches!(said.last(), Some(Said::Close(Some(1009), _))), "{said:?}");
+    }
 }
 
 #[test]

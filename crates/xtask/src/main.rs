@@ -13,6 +13,7 @@ mod context;
 mod process;
 mod provision;
 mod server;
+mod slow;
 mod test;
 mod tidy;
 

@@ -61,6 +61,17 @@ impl Server {
         format!("ws://{}{path}", self.address)
     }
 
+    /// An HTTP URL on this server.
+    pub(crate) fn http_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        let port = self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        port.expect("an address that the server says has a port")
+    }
+
     /// Asks the server to drain; an error unless it then ends with success in its time.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         if let Some(status) = self.process.ended()? {

@@ -4,6 +4,7 @@ mod client;
 mod deflate;
 mod fanout;
 mod feed;
+mod floods;
 mod handshake;
 mod lifecycle;
 mod paths;

@@ -110,8 +110,14 @@ impl Server {
 
     /// The same with a feed.
     pub(crate) fn start_with(feed: &str, flags: &[&str]) -> Self {
+        Self::start_on(2, feed, flags)
+    }
+
+    /// The same with so many shards.
+    pub(crate) fn start_on(shards: usize, feed: &str, flags: &[&str]) -> Self {
         let mut command = ringwire();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--shards", "2", "--feed", feed]).args(flags);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--feed", feed]).args(flags);
+        command.args(["--shards", &shards.to_string()]);
         let mut process = Process::start(command);
         let mut announcement = Vec::new();
         loop {
@@ -362,6 +368,11 @@ impl Socket {
         let mut frame = Vec::new();
         encode_frame(&mut frame, opcode, payload, Some(MaskKey::new([1, 2, 3, 4])));
         self.stream.write_all(&frame).expect("the frame goes out");
+    }
+
+    /// The socket, to write to beside this client.
+    pub(crate) fn writer(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
     }
 
     /// Answers a close that was received.

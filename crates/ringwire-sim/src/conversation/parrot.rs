@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ringwire_codec::deflate::{Deflate, DeflateOptions, InflationLimit};
 use ringwire_codec::handshake::{OriginPolicy, Policy};
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
@@ -23,10 +24,17 @@ pub(super) struct Parrot {
 
 impl Parrot {
     pub(super) fn new() -> Self {
+        // With contexts, and with a ratio that is reached below the limit on messages.
+        let deflate = Deflate::new(DeflateOptions {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            inflation: InflationLimit { ratio_max: 4, floor_bytes: 1024 },
+            ..DeflateOptions::DEFAULT
+        });
         let policy = Policy {
             subprotocols: vec!["b".to_owned(), "a".to_owned()],
             origin: OriginPolicy::SameOrigin,
-            extension: None,
+            extension: Some(Arc::new(deflate)),
         };
         Self { open: Connections::default(), policy: Arc::new(policy) }
     }

@@ -1,5 +1,7 @@
 //! Reads what a server sent: HTTP responses, and behind a 101 the frames of a WebSocket.
 
+use ringwire_codec::deflate::{Deflate, DeflateOptions, InflationLimit};
+use ringwire_codec::extension::{Extension, ExtensionParams, Negotiator};
 use ringwire_codec::http::Response;
 use ringwire_codec::{Decoder, DecoderLimits, Event, Role};
 
@@ -65,7 +67,8 @@ pub(super) fn read(mut bytes: &[u8], end: End) -> Vec<Said> {
         let headers = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         said.push(Said::Response { status, headers, body: body.to_vec() });
         if status == 101 {
-            read_frames(&mut bytes.to_vec(), end == End::Well, &mut said);
+            let extension = response.header("sec-websocket-extensions").map(agreed);
+            read_frames(&mut bytes.to_vec(), extension, end == End::Well, &mut said);
             return said;
         }
         assert!(!is_last || bytes.is_empty(), "something follows the answer that said it was the last");
@@ -76,14 +79,27 @@ pub(super) fn read(mut bytes: &[u8], end: End) -> Vec<Said> {
 /// What the engine and the handler of these conversations may answer.
 const ANSWERS: [u16; 12] = [100, 101, 200, 400, 403, 411, 413, 417, 426, 431, 501, 505];
 
-fn read_frames(bytes: &mut [u8], ended_well: bool, said: &mut Vec<Said>) {
-    // Answers are as long as what was said, or shorter.
+/// What a server's answer about extensions says, to a client that would take any.
+fn agreed(answer: &str) -> Box<dyn Extension> {
+    let client = Deflate::new(DeflateOptions {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        inflation: InflationLimit::NONE,
+        ..DeflateOptions::DEFAULT
+    });
+    let answers: Vec<_> = ExtensionParams::parse_list(answer).collect();
+    let [answer] = &answers[..] else { panic!("one extension is agreed on: {answer}") };
+    client.confirm(answer).expect("the answer is well formed")
+}
+
+fn read_frames(bytes: &mut [u8], mut extension: Option<Box<dyn Extension>>, ended_well: bool, said: &mut Vec<Said>) {
     let mut decoder = Decoder::new(Role::Client, DecoderLimits::default());
     let mut at = 0;
     let mut closed = false;
     while at < bytes.len() {
         assert!(!closed, "nothing follows a close frame");
-        let step = decoder.decode(&mut bytes[at..]).expect("the server keeps to the protocol");
+        let step = decoder.decode_with(&mut bytes[at..], extension.as_deref_mut());
+        let step = step.expect("the server keeps to the protocol");
         at += step.consumed;
         said.extend(step.event.map(owned));
         closed = matches!(said.last(), Some(Said::Close(..)));

@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::context::Context;
 use crate::process::{self, Deadline};
 use crate::tidy::SourceFile;
-use crate::{conformance, provision, server, tidy};
+use crate::{conformance, provision, server, slow, tidy};
 
 /// One step.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub(crate) const STEPS: &[Step] = &[
         limit: minutes(20),
         run: release,
     },
+    Step { name: "slow", about: "a client beside 1,000 slow ones", limit: minutes(10), run: slow_clients },
     Step { name: "fuzz", about: "each fuzz target for a moment", limit: minutes(10), run: fuzz },
     Step { name: "miri", about: "unsafe code under Miri", limit: minutes(10), run: miri },
     Step { name: "deny", about: "licences and sources of dependencies", limit: minutes(2), run: deny },
@@ -124,6 +125,15 @@ fn autobahn(context: &Context, deadline: Deadline) -> Outcome {
     with(context, provision::autobahn(context, deadline), |python| {
         conformance::run(context, &python, &conformance::default_cases(), deadline)
     })
+}
+
+/// Needs a core for the server and one for its clients.
+fn slow_clients(context: &Context, deadline: Deadline) -> Outcome {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Outcome::Skipped("one core is too few to measure a server beside its clients".to_owned());
+    }
+    let needs = provision::program(context, &["slowhttptest"], deadline);
+    with(context, needs, |slowhttptest| slow::run(context, &slowhttptest, deadline))
 }
 
 /// The tests that are ignored but for this step, one at a time: these count system calls, memory and time, of the

@@ -1,0 +1,164 @@
+//! Slow clients by the thousand, beside one that is not: slowhttptest's three modes against the release server, and how
+//! long the echoes of another client take meanwhile.
+//!
+//! The server has one shard, on core 0; the clients are on core 1, so that what is measured is the server. Quiet and
+//! attacked spans alternate, and the medians of their 99th percentiles are compared. A mode that does not hold is measured
+//! once more: other processes of the machine may have been in the way.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::process::{self, Deadline, Guarded};
+use crate::provision;
+use crate::server::{self, Server};
+
+/// Connections of an attack.
+const CONNECTIONS: usize = 1000;
+/// Attacked spans of a mode; the quiet ones are one more.
+const ROUNDS: usize = 3;
+/// Seconds of a span.
+const SPAN_SECONDS: &str = "1.5";
+/// Until all connections of an attack are there.
+const RAMP: Duration = Duration::from_secs(15);
+/// How many times its quiet value the 99th percentile may be.
+const RATIO_MAX: f64 = 1.5;
+
+/// What slowhttptest does in a mode: its name, where to, and its options.
+const MODES: [(&str, &str, &[&str]); 3] = [
+    ("slow headers", "/", &["-H", "-i", "1"]),
+    ("slow bodies", "/publish/slow", &["-B", "-i", "1", "-s", "8192", "-t", "POST"]),
+    ("slow reads", "/", &["-X", "-k", "5", "-n", "1", "-w", "64", "-y", "512", "-z", "32"]),
+];
+
+/// Runs every mode; an error says in which the other client was not served.
+pub(crate) fn run(context: &Context, slowhttptest: &Path, deadline: Deadline) -> Result<(), String> {
+    let binary = server::build(context, deadline)?;
+    let ringload = ["build", "--release", "--quiet", "--package", "ringload"];
+    process::run(&mut context.cargo(&ringload), deadline)?;
+    let log = provision::log(context, "slow-server")?;
+    let server = Server::start(&binary, &["--feed", "none", "--shards", "1"], &log, deadline)?;
+    let scene = Scene { context, slowhttptest, server: &server, deadline };
+    let verdict = MODES.iter().try_for_each(|(name, path, options)| {
+        let attack = |wanted: &str| scene.measure(name, path, options).map_err(|error| format!("{wanted}: {error}"));
+        let first = attack(name)?;
+        let ratio = if first <= RATIO_MAX { first } else { attack(name)? };
+        let words = "times its quiet value beside 1000 slow connections";
+        if ratio <= RATIO_MAX { Ok(()) } else { Err(format!("{name}: the p99 of echoes is {ratio:.2} {words}")) }
+    });
+    verdict.and(server.stop())
+}
+
+struct Scene<'a> {
+    context: &'a Context,
+    slowhttptest: &'a Path,
+    server: &'a Server,
+    deadline: Deadline,
+}
+
+impl Scene<'_> {
+    /// The ratio of attacked to quiet, of medians.
+    fn measure(&self, name: &str, path: &str, options: &[&str]) -> Result<f64, String> {
+        let (mut quiet, mut attacked) = (vec![self.p99()?], Vec::new());
+        for _ in 0..ROUNDS {
+            let attack = self.attack(path, options)?;
+            attacked.push(self.p99()?);
+            let left = self.connections()?;
+            if left < CONNECTIONS * 9 / 10 {
+                return Err(format!("only {left} of {CONNECTIONS} slow connections lasted"));
+            }
+            drop(attack);
+            self.wait_for_connections(|count| count < CONNECTIONS / 20)?;
+            quiet.push(self.p99()?);
+        }
+        let (quiet, attacked) = (median(quiet), median(attacked));
+        println!("{name}: p99 of echoes {quiet:.1} us quiet, {attacked:.1} us attacked");
+        Ok(attacked / quiet)
+    }
+
+    /// Slow connections, all of which are there when this returns.
+    fn attack(&self, path: &str, options: &[&str]) -> Result<Guarded, String> {
+        let url = self.server.http_url(path);
+        let mut command = self.context.command("taskset");
+        command.args(["--cpu-list", "1"]).arg(self.slowhttptest).args(options);
+        let count = CONNECTIONS.to_string();
+        command.args(["-c", &count, "-r", &count, "-l", "30", "-u", &url]).stdout(Stdio::null()).stderr(Stdio::null());
+        let attack = Guarded::spawn(&mut command)?;
+        self.wait_for_connections(|count| count >= CONNECTIONS)?;
+        Ok(attack)
+    }
+
+    fn wait_for_connections(&self, enough: impl Fn(usize) -> bool) -> Result<(), String> {
+        let deadline = self.deadline.within(RAMP);
+        loop {
+            let count = self.connections()?;
+            if enough(count) {
+                return Ok(());
+            }
+            if deadline.has_passed() {
+                return Err(format!("there are {count} connections, which is not what was waited for"));
+            }
+            process::pause();
+        }
+    }
+
+    /// Connections that the server has, as the kernel lists them.
+    fn connections(&self) -> Result<usize, String> {
+        let table = fs::read_to_string("/proc/net/tcp").map_err(|error| format!("/proc/net/tcp: {error}"))?;
+        Ok(established(&table, self.server.port()))
+    }
+
+    /// The 99th percentile of an echo, in microseconds.
+    fn p99(&self) -> Result<f64, String> {
+        let mut ringload = self.context.command(self.context.target.join("release/ringload"));
+        ringload.args(["echo", &self.server.websocket_url("/echo"), "--connections", "1", "--core", "1"]);
+        ringload.args(["--seconds", SPAN_SECONDS, "--warm-up", "0.2"]);
+        let scratch = provision::log(self.context, "slow-ringload")?;
+        p99_in(&process::output(&mut ringload, &scratch, self.deadline)?)
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Lines of `/proc/net/tcp` (proc(5)) with this local port and state 01.
+fn established(table: &str, port: u16) -> usize {
+    let is_one = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next(), fields.nth(1));
+        local.is_some_and(|address| address.ends_with(&format!(":{port:04X}"))) && state == Some("01")
+    };
+    table.lines().skip(1).filter(is_one).count()
+}
+
+/// The figure behind `p99` in what ringload prints.
+fn p99_in(text: &str) -> Result<f64, String> {
+    let figure = text.split_whitespace().skip_while(|word| *word != "p99").nth(1);
+    figure.and_then(|figure| figure.parse().ok()).ok_or_else(|| format!("ringload says no p99:\n{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn established_connections_of_a_port_are_counted() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n\
+             1: 0100007F:1F90 0100007F:C350 01 00000000:00000000\n\
+             2: 0100007F:C350 0100007F:1F90 01 00000000:00000000\n\
+             3: 0100007F:1F90 0100007F:C351 06 00000000:00000000\n";
+        assert_eq!(established(table, 8080), 1);
+    }
+
+    #[test]
+    fn the_p99_is_taken_from_the_words() {
+        assert_eq!(p99_in("  latency      p50 20.1  p99 31.5  p99.9 60.0  max 900.0 us\n"), Ok(31.5));
+        assert!(p99_in("nothing").is_err());
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+    }
+}
