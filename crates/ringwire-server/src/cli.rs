@@ -54,6 +54,16 @@ pub struct ServeFlags {
     /// 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
+    /// Encrypt: `self-signed` makes a certificate for trying out; otherwise a certificate with its chain and its key,
+    /// in PEM, in two files or one. SIGHUP reads them again
+    #[arg(long, value_name = "self-signed|CERT.pem,KEY.pem")]
+    pub tls: Option<String>,
+    /// Take what is not encrypted on the same ports too: http:// and ws:// beside https:// and wss://
+    #[arg(long)]
+    pub tls_optional: bool,
+    /// Clients must show a certificate of these authorities (PEM)
+    #[arg(long, value_name = "FILE.pem")]
+    pub tls_client_ca: Option<String>,
     /// Shards, each a thread with a ring of its own [default: one per core]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub shards: Option<String>,
@@ -95,7 +105,18 @@ impl ServeFlags {
         if !self.listen.is_empty() {
             config.set_listeners("--listen", &self.listen);
         }
+        match self.tls.as_deref().map(|tls| (tls, tls.split_once(','))) {
+            None => {}
+            Some(("self-signed", _)) => config.set("--tls", "tls.self_signed", true),
+            Some((certificate, None)) => config.set("--tls", "tls.certificate", certificate),
+            Some((_, Some((certificate, key)))) => {
+                config.set("--tls", "tls.certificate", certificate);
+                config.set("--tls", "tls.key", key);
+            }
+        }
         for (flag, path, value) in [
+            ("--tls-optional", "tls.optional", self.tls_optional.then(|| Value::from(true))),
+            ("--tls-client-ca", "tls.client_authority", self.tls_client_ca.as_deref().map(Value::from)),
             ("--shards", "shards.count", self.shards.as_deref().map(number)),
             ("--feed", "feed.source", self.feed.as_deref().map(Value::from)),
             ("--speed", "feed.speed", self.speed.as_deref().map(number)),

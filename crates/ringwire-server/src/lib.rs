@@ -26,3 +26,4 @@ pub mod status;
 
 mod control;
 mod page;
+mod tls;

@@ -17,8 +17,9 @@ use crate::broker::{Broker, Mail};
 use crate::config::Config;
 use crate::control::{self, Feed};
 use crate::failure::{EXIT_NO_IO_URING, Failure};
-use crate::options::Options;
+use crate::options::{Encryption, Options};
 use crate::service::Service;
+use crate::tls::Certificate;
 
 /// Serves until a signal ends it.
 ///
@@ -32,9 +33,10 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     let mut broker = Broker::new(options.publish.clone(), options.shards(), wall_clock_us());
     broker.deflate = options.deflate.shared;
     let broker = Arc::new(broker);
-    let engine = start(&options, &broker)?;
-    let lines = announcement(&engine, &options);
-    control::run(engine, broker, feed, || {
+    let certificate = Certificate::open(&options.tls)?;
+    let engine = start(&options, certificate.as_ref(), &broker)?;
+    let lines = announcement(&engine, &options, certificate.as_ref());
+    control::run(engine, broker, feed, certificate, || {
         let mut out = std::io::stdout().lock();
         // Who closed our standard output does not want to know.
         let _ = writeln!(out, "{lines}\nready").and_then(|()| out.flush());
@@ -56,8 +58,13 @@ fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-fn start(options: &Options, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failure> {
-    let engine = options.engine.clone();
+fn start(options: &Options, certificate: Option<&Certificate>, broker: &Arc<Broker>) -> Result<Engine<Mail>, Failure> {
+    let mut engine = options.engine.clone();
+    if let Some(certificate) = certificate {
+        for (listener, &encryption) in engine.listen.iter_mut().zip(&options.tls.listeners) {
+            listener.transport = certificate.transport(encryption);
+        }
+    }
     let slots = engine.limits.connections_max + Limits::REFUSALS;
     options.addresses().try_for_each(is_free).map_err(|error| start_failure(&error))?;
     let (broker, slow) = (Arc::clone(broker), options.slow);
@@ -101,14 +108,20 @@ fn start_failure(error: &StartError) -> Failure {
 }
 
 /// What the server says of itself before it is ready.
-fn announcement(engine: &Engine<Mail>, options: &Options) -> String {
+fn announcement(engine: &Engine<Mail>, options: &Options, certificate: Option<&Certificate>) -> String {
     let shards = match options.shards().get() {
         1 => "1 shard".into(),
         shards => format!("{shards} shards"),
     };
     let about = format!("({shards}, io_uring: {})", engine.features());
-    let mut lines: Vec<String> =
-        engine.addresses().iter().map(|address| format!("ringwire: listening on http://{address} {about}")).collect();
-    lines.extend(options.publish.notice().map(|notice| format!("ringwire: {notice}")));
+    let urls = engine.addresses().iter().zip(&options.tls.listeners).map(|(address, encryption)| match encryption {
+        Encryption::Off => format!("http://{address}"),
+        Encryption::Required => format!("https://{address}"),
+        Encryption::Optional => format!("http://{address} and https://{address}"),
+    });
+    let mut lines: Vec<String> = urls.map(|urls| format!("listening on {urls} {about}")).collect();
+    lines.extend(certificate.iter().flat_map(|certificate| certificate.announcement(&engine.addresses()[0])));
+    lines.extend(options.publish.notice().map(str::to_owned));
+    let lines: Vec<String> = lines.iter().map(|line| format!("ringwire: {line}")).collect();
     lines.join("\n")
 }

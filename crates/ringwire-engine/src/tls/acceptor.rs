@@ -11,7 +11,7 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CipherSuite, RootCertStore, ServerConfig, SupportedCipherSuite};
 
 use super::{ALPN_HTTP_1_1, Session, SetupError, WallClock, provider};
 
@@ -41,7 +41,15 @@ pub enum ClientCertificates {
 /// Makes the sessions of a listener. Cheap to clone: all clones are one acceptor.
 #[derive(Clone)]
 pub struct Acceptor {
-    current: Arc<RwLock<Arc<ServerConfig>>>,
+    current: Arc<RwLock<Current>>,
+}
+
+/// What new connections get.
+#[derive(Clone)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// SHA-256 of the certificate.
+    fingerprint: Vec<u8>,
 }
 
 impl fmt::Debug for ServerTls {
@@ -66,7 +74,7 @@ impl Acceptor {
     /// # Errors
     /// What is wrong with the certificate, the key or the authorities.
     pub fn new(tls: &ServerTls) -> Result<Self, SetupError> {
-        Ok(Self { current: Arc::new(RwLock::new(Arc::new(config(tls)?))) })
+        Ok(Self { current: Arc::new(RwLock::new(Current::new(tls)?)) })
     }
 
     /// Uses another certificate from the next connection on. Those there are stay as they are; tickets given to them are
@@ -75,21 +83,44 @@ impl Acceptor {
     /// # Errors
     /// What is wrong with what is new; then all stays as it was.
     pub fn replace(&self, tls: &ServerTls) -> Result<(), SetupError> {
-        let config = Arc::new(config(tls)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        let next = Current::new(tls)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 
     /// A session for a connection that has come in. A few KiB.
     pub fn session(&self) -> Session {
-        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config);
         Session::server(UnbufferedServerConnection::new(config).expect("the configuration sets no fragment size"))
+    }
+
+    /// SHA-256 of the certificate in use, as openssl and browsers show it: pairs of digits with colons between them.
+    pub fn fingerprint(&self) -> String {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let pairs: Vec<String> = current.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+        pairs.join(":")
     }
 }
 
-fn config(tls: &ServerTls) -> Result<ServerConfig, SetupError> {
-    let provider = provider();
-    let certified = certified_key(tls, &provider)?;
+impl Current {
+    fn new(tls: &ServerTls) -> Result<Self, SetupError> {
+        let provider = provider();
+        let certified = certified_key(tls, &provider)?;
+        let leaf = certified.end_entity_cert().map_err(|error| SetupError(error.to_string()))?;
+        let fingerprint = sha256(&provider, leaf);
+        Ok(Self { config: Arc::new(config(tls, certified, provider)?), fingerprint })
+    }
+}
+
+/// The hash that the cipher suites with AES-128 use.
+fn sha256(provider: &CryptoProvider, bytes: &[u8]) -> Vec<u8> {
+    let is_it = |suite: &&SupportedCipherSuite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256;
+    let suite = provider.cipher_suites.iter().find(is_it).and_then(SupportedCipherSuite::tls13);
+    let hash = suite.expect("every provider must have this suite (RFC 8446 §9.1)").common.hash_provider;
+    hash.hash(bytes).as_ref().to_vec()
+}
+
+fn config(tls: &ServerTls, certified: CertifiedKey, provider: Arc<CryptoProvider>) -> Result<ServerConfig, SetupError> {
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(WallClock))
         .with_safe_default_protocol_versions()
         .map_err(|error| SetupError(error.to_string()))?;

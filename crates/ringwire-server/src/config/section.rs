@@ -113,6 +113,18 @@ impl<'c> Section<'c> {
         }
     }
 
+    /// A text that `check` takes, if there is one.
+    pub(crate) fn optional_text<T>(&mut self, key: &str, check: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let read = |value: &Value| as_text(value, &check);
+        self.value(key, None, read, |(text, _)| Value::String(text.clone())).map(|(_, checked)| checked)
+    }
+
+    /// A value that `check` takes, if there is one.
+    pub(crate) fn optional<T>(&mut self, key: &str, check: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        let read = |value: &Value| check(value).map(|checked| (value.clone(), checked));
+        self.value(key, None, read, |(value, _)| value.clone()).map(|(_, checked)| checked)
+    }
+
     /// Any value that `check` takes.
     pub(crate) fn any<T>(&mut self, key: &str, default: Value, check: impl Fn(&Value) -> Result<T, String>) -> T {
         let by_default = || (default.clone(), check(&default).expect("a default is allowed"));

@@ -1,8 +1,8 @@
 //! The control plane: one thread, apart from the shards, on a tokio-uring runtime.
 //!
-//! It runs the feed, lets go of old messages, and listens for signals. The first SIGTERM or SIGINT drains the server: no new connections, each
-//! open one is closed with 1001, and whoever has not answered by the deadline is let go. A second signal ends the
-//! process at once.
+//! It runs the feed, lets go of old messages, and listens for signals. The first SIGTERM or SIGINT drains the server: no
+//! new connections, each open one is closed with 1001, and whoever has not answered by the deadline is let go. A second
+//! signal ends the process at once. SIGHUP, where there is a certificate, has its files read again.
 
 mod feed;
 mod recording;
@@ -23,6 +23,7 @@ pub(crate) use self::feed::Feed;
 use crate::broker::{Broker, Mail};
 use crate::failure::Failure;
 use crate::options::FeedOptions;
+use crate::tls::Certificate;
 
 /// How long a drain waits for peers to answer the close.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,11 +33,12 @@ pub(crate) fn run(
     engine: Engine<Mail>,
     broker: Arc<Broker>,
     feed: Option<(Feed, FeedOptions)>,
+    certificate: Option<Certificate>,
     on_ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     tokio_uring::start(async move {
         let mut signals =
-            Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+            Signals::new(certificate).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let handle = engine.handle();
         tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone()));
         let feed = feed.map(|(feed, options)| {
@@ -64,13 +66,13 @@ async fn supervise(
     let mut ended = std::pin::pin!(ended);
     let name = tokio::select! {
         result = &mut ended => return verdict(result),
-        name = signals.next() => name,
+        name = signals.end() => name,
     };
     eprintln!("ringwire: {name}: draining, for at most {} s; once more ends at once", DRAIN_TIMEOUT.as_secs());
     drain();
     tokio::select! {
         result = &mut ended => verdict(result),
-        name = signals.next() => {
+        name = signals.end() => {
             eprintln!("ringwire: {name}: ending at once");
             // Shards are in the middle of their work, and their threads are not to be waited for.
             std::process::exit(i32::from(crate::failure::EXIT_FAILURE))
@@ -92,22 +94,45 @@ fn verdict(ended: Result<io::Result<()>, JoinError>) -> Result<(), Failure> {
     }
 }
 
-/// The signals that end the server.
+/// The signals that end the server, and the one that renews its certificate.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Without a certificate, a hangup ends the process, as that of a terminal should.
+    hangup: Option<(Signal, Certificate)>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn new(certificate: Option<Certificate>) -> io::Result<Self> {
+        let hangup = certificate.map(|certificate| Ok::<_, io::Error>((signal(SignalKind::hangup())?, certificate)));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: hangup.transpose()?,
+        })
     }
 
-    /// The name of the next signal.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// The name of the next signal that ends the server. Others are heeded meanwhile.
+    async fn end(&mut self) -> &'static str {
+        let Self { terminate, interrupt, hangup } = self;
+        loop {
+            let renewed = async {
+                match hangup {
+                    Some((hangup, certificate)) => {
+                        hangup.recv().await;
+                        certificate.reload()
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = terminate.recv() => return "SIGTERM",
+                _ = interrupt.recv() => return "SIGINT",
+                renewed = renewed => match renewed {
+                    Ok(words) => eprintln!("ringwire: SIGHUP: {words}"),
+                    Err(words) => eprintln!("ringwire: SIGHUP: THE CERTIFICATE STAYS AS IT WAS: {words}"),
+                },
+            }
         }
     }
 }

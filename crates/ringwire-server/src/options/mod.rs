@@ -7,6 +7,7 @@
 mod deflate;
 mod feed;
 mod network;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use toml::{Table, Value};
 
 pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
+pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 
 use crate::access::PublishAccess;
 use crate::config::{Config, Section};
@@ -28,6 +30,8 @@ use crate::config::{Config, Section};
 pub struct Options {
     /// Listeners, shards and limits. `shards` is set, and `listen` has at least one.
     pub engine: EngineOptions,
+    /// Certificate, and which listeners are encrypted.
+    pub tls: TlsOptions,
     /// What is published by the server itself.
     pub feed: FeedOptions,
     /// Who may publish from outside.
@@ -83,7 +87,8 @@ impl Options {
 /// The options, the configuration in force, and the paths of all keys.
 fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<String>), Faults> {
     let mut root = config.root();
-    let engine = network::engine(&mut root, cores);
+    let (engine, encryption) = network::engine(&mut root, cores);
+    let tls = root.section("tls", |section| tls::tls(section, &encryption));
     let addresses: Vec<SocketAddr> = engine.listen.iter().map(|listener| listener.address).collect();
     let origin = root.section("origin", |origin| origin.any("allow", Value::from("any"), origin_policy));
     let deflate = root.section("deflate", deflate::deflate);
@@ -94,7 +99,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
-    Ok((Options { engine, feed, publish, slow, origin, deflate }, reading.effective, reading.known))
+    Ok((Options { engine, tls, feed, publish, slow, origin, deflate }, reading.effective, reading.known))
 }
 
 fn slow_policy(text: &str) -> Result<SlowPolicy, String> {

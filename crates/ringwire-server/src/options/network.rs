@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringwire_engine::{EngineOptions, Limits, ListenerOptions, Timeouts};
 use ringwire_hub::SHARDS_MAX;
 
+use super::tls::{self, Encryption};
 use crate::config::Section;
 use crate::lanes::PAYLOAD_BYTES_MAX;
 
@@ -17,21 +18,22 @@ const BYTES_MAX: usize = 1 << 30;
 /// No deadline is allowed to be shorter than this.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Reads what the engine is run with. `cores` is the default for the number of shards.
-pub(super) fn engine(root: &mut Section<'_>, cores: NonZeroUsize) -> EngineOptions {
+/// Reads what the engine is run with; `cores` is the default for the number of shards. And for each listener, what it says of its encryption.
+pub(super) fn engine(root: &mut Section<'_>, cores: NonZeroUsize) -> (EngineOptions, Vec<Option<Encryption>>) {
     let defaults = EngineOptions::default();
     let timeouts = root.section("timeouts", |section| timeouts(section, &Timeouts::default()));
-    let listen = root.sections("listen", |section| listener(section, &timeouts));
+    let listeners = root.sections("listen", |section| listener(section, &timeouts));
+    let (listen, encryption) = listeners.into_iter().unzip();
     let mut options = root.section("shards", |section| shards(section, cores, defaults));
     options.limits = root.section("limits", |section| limits(section, &mut options.backlog));
     options.listen = listen;
-    options
+    (options, encryption)
 }
 
-fn listener(section: &mut Section<'_>, base: &Timeouts) -> ListenerOptions {
+fn listener(section: &mut Section<'_>, base: &Timeouts) -> (ListenerOptions, Option<Encryption>) {
     let mut options = ListenerOptions::from(section.text("address", "127.0.0.1:8080", listen_address));
     options.timeouts = timeouts(section, base);
-    options
+    (options, section.optional("tls", tls::encryption))
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {

@@ -236,3 +236,43 @@ fn only_a_recorded_feed_loops() {
     assert!(faults(&["--loop"]).contains("--loop"));
     assert!(check(&["--loop", "--feed", "a.jsonl"]).unwrap().feed.repeat);
 }
+
+#[test]
+fn a_certificate_encrypts_all_listeners_unless_they_say_otherwise() {
+    let encrypted = |text: &str, words: &[&str]| {
+        let options = Options::check(&config(text, words), CORES).expect("valid");
+        options.tls.listeners
+    };
+    assert_eq!(encrypted("", &[]), [Encryption::Off]);
+    assert_eq!(encrypted("", &["--tls", "self-signed"]), [Encryption::Required]);
+    assert_eq!(encrypted("", &["--tls", "self-signed", "--tls-optional"]), [Encryption::Optional]);
+    let three = "[tls]\ncertificate = \"a.pem\"\n[[listen]]\naddress = \"[::1]:1\"\n\
+                 [[listen]]\naddress = \"[::1]:2\"\ntls = \"off\"\n\
+                 [[listen]]\naddress = \"[::1]:3\"\ntls = \"optional\"\n";
+    assert_eq!(encrypted(three, &[]), [Encryption::Required, Encryption::Off, Encryption::Optional]);
+}
+
+#[test]
+fn certificate_and_key_are_two_files_or_one() {
+    let identity = |words: &[&str]| check(words).expect("valid").tls.identity;
+    let files =
+        |certificate: &str, key: &str| Some(Identity::Files { certificate: certificate.into(), key: key.into() });
+    assert_eq!(identity(&["--tls", "c.pem,k.pem"]), files("c.pem", "k.pem"));
+    assert_eq!(identity(&["--tls", "both.pem"]), files("both.pem", "both.pem"));
+    assert_eq!(identity(&["--tls", "self-signed"]), Some(Identity::SelfSigned));
+    let text = faults_of_file("[tls]\nkey = \"k.pem\"\n").join("\n");
+    assert!(text.contains("tls.key") && text.contains("no certificate"), "{text}");
+    let text = faults_of_file("[tls]\nself_signed = true\ncertificate = \"c.pem\"\n").join("\n");
+    assert!(text.contains("contradict"), "{text}");
+}
+
+#[test]
+fn what_needs_tls_says_so_without_it() {
+    for words in [&["--tls-optional"][..], &["--tls-client-ca", "ca.pem"]] {
+        let text = faults(words);
+        assert!(text.contains(words[0]) && text.contains("--tls CERT.pem,KEY.pem"), "{text}");
+    }
+    let text = faults_of_file("[[listen]]\ntls = \"required\"\n").join("\n");
+    assert!(text.contains("no certificate"), "{text}");
+    assert!(faults_of_file("[[listen]]\ntls = \"yes\"\n").join("\n").contains("\"optional\""));
+}
