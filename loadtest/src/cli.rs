@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::compare::CompareOptions;
 use crate::server::ServerCommand;
-use crate::target::Target;
+use crate::target::{Target, Wire};
 use crate::usage::Process;
-use crate::workload::echo::{EchoOptions, Length};
+use crate::workload::echo::{EchoOptions, Length, Payload};
 use crate::workload::fanout::{FanoutOptions, Pace};
 use crate::workload::idle::IdleOptions;
 
@@ -21,6 +21,7 @@ ringload echo TARGET      every connection sends on what it waits for (closed lo
     --connections N       connections [100]
     --depth N             messages on their way per connection [1]
     --bytes N             payload bytes [64]
+    --payload random|json bytes in binary messages, or JSON as exchanges send it in text messages [random]
     --messages N          measure so many messages, for at most --seconds [no limit]
 ringload fanout TARGET    one publisher at /pub/TOPIC, subscribers at /ws/TOPIC
     --subscribers N       subscribers [50]
@@ -35,11 +36,13 @@ ringload compare          echo against several servers, in rounds that interleav
     --rounds N            rounds [5]
     --server-core N       core of the servers [0]
     --load-core N         core of the generator [1]
-    --connections, --depth, --bytes as for echo
+    --connections, --depth, --bytes, --payload as for echo
 
-TARGET is ws://host:port/path, or for echo also tcp://host:port: raw bytes, as many as a frame has.
+TARGET is ws://host:port/path or wss://, or for echo also tcp://host:port: raw bytes, as many as a frame has.
 
 For all:
+    --ca FILE.pem         whom to trust, for wss://
+    --deflate on|off      permessage-deflate; a server that does not agree is an error [off]
     --seconds S           how long to measure [5; compare 2]
     --warm-up S           how long to run before that [1; compare 0.5]
     --core N              pin the generator to this core (echo, fanout)
@@ -106,6 +109,7 @@ fn echo(flags: &mut Flags) -> Result<EchoOptions, String> {
         connections: flags.at_least_one("connections", 100)?,
         depth: flags.at_least_one("depth", 1)?,
         bytes: flags.number("bytes")?.unwrap_or(64),
+        payload: flags.payload()?,
         length: match flags.number("messages")? {
             Some(messages) => Length::Messages(messages, time),
             None => Length::Time(time),
@@ -165,6 +169,8 @@ fn compare(flags: &mut Flags) -> Result<CompareOptions, String> {
         connections: flags.at_least_one("connections", 100)?,
         depth: flags.at_least_one("depth", 1)?,
         bytes: flags.number("bytes")?.unwrap_or(64),
+        payload: flags.payload()?,
+        wire: flags.wire()?,
     })
 }
 
@@ -229,9 +235,28 @@ impl Flags {
         Process::new(pid).map(Some).map_err(|error| format!("--server-pid: {error}"))
     }
 
+    fn payload(&mut self) -> Result<Payload, String> {
+        match self.text("payload").as_deref() {
+            None | Some("random") => Ok(Payload::Random),
+            Some("json") => Ok(Payload::Json),
+            Some(other) => Err(format!("--payload {other}: `random` or `json` is needed")),
+        }
+    }
+
+    fn wire(&mut self) -> Result<Wire, String> {
+        let ca = self.text("ca").map(PathBuf::from);
+        let deflate = match self.text("deflate").as_deref() {
+            None | Some("off") => false,
+            Some("on") => true,
+            Some(other) => return Err(format!("--deflate {other}: `on` or `off` is needed")),
+        };
+        Wire::new(ca.as_deref(), deflate)
+    }
+
     fn target(&mut self) -> Result<Target, String> {
+        let wire = self.wire()?;
         match &std::mem::take(&mut self.plain)[..] {
-            [one] => Target::parse(one),
+            [one] => Target::parse_with(one, wire),
             [] => Err("the target is missing, as in ws://127.0.0.1:8080/echo".to_owned()),
             [_, more, ..] => Err(format!("one target is needed: what is `{more}`?")),
         }

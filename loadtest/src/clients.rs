@@ -9,11 +9,13 @@
 use std::io;
 use std::time::Duration;
 
-use ringwire_codec::{Decoder, DecoderLimits, Event as Incoming, MaskKey, Opcode, Role, encode_frame};
+use ringwire_codec::{MaskKey, Opcode, encode_frame};
+use ringwire_engine::tls::{Session, Stream};
 use ringwire_ring::linux::{Ring, RingOptions, Unavailable};
 use ringwire_ring::{Completion, Data, Driver, Event, Instant, Op, Socket, Staged, Wait};
 
 use crate::connect::Opened;
+use crate::framing::{Framing, Incoming};
 use crate::target::Protocol;
 
 /// What is done with messages.
@@ -41,21 +43,12 @@ pub struct ClientsOptions {
     pub receive_buffer_bytes: u32,
 }
 
-/// How the bytes of a connection become messages.
-#[derive(Debug)]
-enum Framing {
-    WebSocket(Decoder),
-    /// Messages of so many bytes; `partial` are the first of one.
-    Fixed {
-        bytes: usize,
-        partial: Vec<u8>,
-    },
-}
-
 #[derive(Debug)]
 struct Link {
     socket: Socket,
     framing: Framing,
+    /// What lies between the socket and the framing on a wss connection.
+    tls: Option<Box<Session>>,
     /// What goes out with this turn.
     staged: Staged,
     /// What the socket did not take; it goes out before anything else.
@@ -72,6 +65,9 @@ pub struct Clients {
     links: Vec<Link>,
     /// Connections that have something staged.
     ready: Vec<u32>,
+    /// What TLS makes of what is sent and received, for as long as a call takes.
+    sealed: Vec<u8>,
+    opened: Vec<u8>,
 }
 
 /// Where a workload sends.
@@ -80,6 +76,7 @@ pub struct Outbox<'a> {
     ring: &'a mut Ring,
     links: &'a mut [Link],
     ready: &'a mut Vec<u32>,
+    sealed: &'a mut Vec<u8>,
 }
 
 impl Outbox<'_> {
@@ -90,6 +87,17 @@ impl Outbox<'_> {
         if connection.ended {
             return;
         }
+        let bytes = match &mut connection.tls {
+            None => bytes,
+            Some(session) => {
+                self.sealed.clear();
+                // A session that has failed says so when its connection next receives; until then it sends nothing.
+                if session.transmit(bytes, self.sealed).is_err() {
+                    return;
+                }
+                &self.sealed[..]
+            }
+        };
         if connection.sending || !connection.backlog.is_empty() {
             connection.backlog.extend_from_slice(bytes);
             return;
@@ -113,7 +121,7 @@ impl Clients {
             receive_buffers: options.receive_buffers,
             receive_buffer_bytes: options.receive_buffer_bytes,
         })?;
-        Ok(Self { ring, links: Vec::new(), ready: Vec::new() })
+        Ok(Self { ring, links: Vec::new(), ready: Vec::new(), sealed: Vec::new(), opened: Vec::new() })
     }
 
     /// Takes in an open connection and says its number: 0, 1, and so on. Messages on a raw connection have
@@ -128,16 +136,17 @@ impl Clients {
         tcp_message_bytes: usize,
         workload: &mut impl Workload,
     ) -> io::Result<usize> {
-        let Opened { stream, mut first_bytes } = opened;
+        let Opened { stream, mut first_bytes, tls, extension } = opened;
         let framing = match protocol {
-            Protocol::WebSocket(_) => Framing::WebSocket(Decoder::new(Role::Client, DecoderLimits::default())),
-            Protocol::Tcp => Framing::Fixed { bytes: tcp_message_bytes.max(1), partial: Vec::new() },
+            Protocol::WebSocket(_) => Framing::websocket(extension),
+            Protocol::Tcp => Framing::fixed(tcp_message_bytes),
         };
         let socket = self.ring.adopt(stream)?;
         let link = self.links.len();
         self.links.push(Link {
             socket,
             framing,
+            tls,
             staged: Staged::default(),
             backlog: Vec::new(),
             sending: false,
@@ -150,7 +159,7 @@ impl Clients {
 
     /// Where to send outside of a workload's answers.
     pub fn outbox(&mut self) -> Outbox<'_> {
-        Outbox { ring: &mut self.ring, links: &mut self.links, ready: &mut self.ready }
+        Outbox { ring: &mut self.ring, links: &mut self.links, ready: &mut self.ready, sealed: &mut self.sealed }
     }
 
     /// The current instant.
@@ -193,7 +202,7 @@ impl Clients {
         let mut frame = Vec::new();
         encode_frame(&mut frame, Opcode::Close, &1000u16.to_be_bytes(), Some(MaskKey::new([1, 2, 3, 4])));
         for link in 0..self.links.len() {
-            if matches!(self.links[link].framing, Framing::WebSocket(_)) {
+            if matches!(self.links[link].framing, Framing::WebSocket { .. }) {
                 self.outbox().send(link, &frame);
             }
         }
@@ -229,7 +238,7 @@ impl Clients {
         let link = completion.context as usize;
         match completion.event {
             Event::Received(mut lease) => {
-                self.on_bytes(link, lease.bytes(), at, workload);
+                self.on_received(link, lease.bytes(), at, workload);
                 self.ring.release(lease);
                 if !completion.more {
                     self.receive(link);
@@ -251,57 +260,43 @@ impl Clients {
         }
     }
 
+    /// Bytes came from the socket.
+    fn on_received(&mut self, link: usize, bytes: &mut [u8], at: Instant, workload: &mut impl Workload) {
+        let Some(session) = &mut self.links[link].tls else { return self.on_bytes(link, bytes, at, workload) };
+        let mut opened = std::mem::take(&mut self.opened);
+        let stream = session.receive(bytes, &mut opened);
+        if session.has_output() {
+            self.outbox().send(link, &[]);
+        }
+        self.on_bytes(link, &mut opened, at, workload);
+        opened.clear();
+        self.opened = opened;
+        match stream {
+            Ok(Stream::Open) => {}
+            Ok(Stream::Ended) => self.end(link, "the server ended TLS", workload),
+            Err(error) => self.end(link, &error.to_string(), workload),
+        }
+    }
+
     fn on_bytes(&mut self, link: usize, bytes: &mut [u8], at: Instant, workload: &mut impl Workload) {
         if self.links[link].ended {
             return;
         }
         // The framing is out of its connection meanwhile, so that the workload may send on any.
-        let empty = Framing::Fixed { bytes: 1, partial: Vec::new() };
-        let mut framing = std::mem::replace(&mut self.links[link].framing, empty);
-        let outcome = match &mut framing {
-            Framing::WebSocket(decoder) => self.on_frames(decoder, link, bytes, at, workload),
-            Framing::Fixed { bytes: message_bytes, partial } => {
-                let mut out = self.outbox();
-                cut(bytes, *message_bytes, partial, |message| workload.on_message(&mut out, link, message, at));
-                Ok(())
+        let mut framing = std::mem::replace(&mut self.links[link].framing, Framing::fixed(1));
+        let mut out = self.outbox();
+        let outcome = framing.take(bytes, |incoming| match incoming {
+            Incoming::Message(payload) => workload.on_message(&mut out, link, payload, at),
+            Incoming::Ping(payload) => {
+                let mut frame = Vec::new();
+                encode_frame(&mut frame, Opcode::Pong, payload, Some(MaskKey::new([7, 3, 5, 1])));
+                out.send(link, &frame);
             }
-        };
+        });
         self.links[link].framing = framing;
         if let Err(reason) = outcome {
             self.end(link, &reason, workload);
         }
-    }
-
-    fn on_frames(
-        &mut self,
-        decoder: &mut Decoder,
-        link: usize,
-        bytes: &mut [u8],
-        at: Instant,
-        workload: &mut impl Workload,
-    ) -> Result<(), String> {
-        let mut out = self.outbox();
-        let mut read = 0;
-        while read < bytes.len() {
-            let step = decoder.decode(&mut bytes[read..]).map_err(|violation| violation.to_string())?;
-            read += step.consumed;
-            match step.event {
-                None | Some(Incoming::Pong(_)) => {}
-                Some(Incoming::Message(message)) => workload.on_message(&mut out, link, message.bytes(), at),
-                Some(Incoming::Ping(payload)) => {
-                    let mut frame = Vec::new();
-                    encode_frame(&mut frame, Opcode::Pong, payload, Some(MaskKey::new([7, 3, 5, 1])));
-                    out.send(link, &frame);
-                }
-                Some(Incoming::Close(frame)) => {
-                    let said = |frame: ringwire_codec::CloseFrame<'_>| format!("{} {}", frame.code, frame.reason);
-                    let said = frame.map_or("no code".to_owned(), said);
-                    return Err(format!("the server closed the WebSocket: {}", said.trim_end()));
-                }
-            }
-        }
-        decoder.release();
-        Ok(())
     }
 
     /// The socket did not take all: the rest waits in the kernel, and whatever comes behind it here.
@@ -349,43 +344,6 @@ impl Clients {
             connection.backlog = Vec::new();
             connection.staged = Staged::default();
             workload.on_ended(link, reason);
-        }
-    }
-}
-
-/// Cuts a stream into messages of `message_bytes`. `partial` holds the first bytes of one between calls.
-fn cut(mut bytes: &[u8], message_bytes: usize, partial: &mut Vec<u8>, mut each: impl FnMut(&[u8])) {
-    if !partial.is_empty() {
-        let (missing, rest) = bytes.split_at(bytes.len().min(message_bytes - partial.len()));
-        partial.extend_from_slice(missing);
-        bytes = rest;
-        if partial.len() == message_bytes {
-            each(partial);
-            partial.clear();
-        }
-    }
-    let mut messages = bytes.chunks_exact(message_bytes);
-    messages.by_ref().for_each(each);
-    partial.extend_from_slice(messages.remainder());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_split_of_a_raw_stream_gives_the_same_messages() {
-        let stream: Vec<u8> = (0..20).collect();
-        for first in 0..=20 {
-            for second in first..=20 {
-                let (mut partial, mut messages) = (Vec::new(), Vec::new());
-                for piece in [&stream[..first], &stream[first..second], &stream[second..]] {
-                    cut(piece, 6, &mut partial, |message| messages.push(message.to_vec()));
-                }
-                assert_eq!(messages.concat(), stream[..18]);
-                assert!(messages.iter().all(|message| message.len() == 6));
-                assert_eq!(partial, stream[18..]);
-            }
         }
     }
 }

@@ -11,9 +11,9 @@ use ringwire_ring::linux::pin_to_core;
 use crate::json::Json;
 use crate::report::Report;
 use crate::server::{Server, ServerCommand};
-use crate::target::Target;
+use crate::target::{Target, Wire};
 use crate::usage::Machine;
-use crate::workload::echo::{self, EchoOptions, Length};
+use crate::workload::echo::{self, EchoOptions, Length, Payload};
 
 /// What to compare, and under which load.
 #[derive(Clone, Debug)]
@@ -36,6 +36,10 @@ pub struct CompareOptions {
     pub depth: usize,
     /// Bytes of a message.
     pub bytes: usize,
+    /// What a message is.
+    pub payload: Payload,
+    /// What lies between messages and sockets.
+    pub wire: Wire,
 }
 
 /// What a comparison found: a report per round and server.
@@ -89,10 +93,11 @@ pub fn run(options: &CompareOptions, mut progress: impl FnMut(&str, &Report)) ->
 
 fn measure(options: &CompareOptions, server: &Server) -> Result<Report, String> {
     echo::run(&EchoOptions {
-        target: Target::parse(&server.url)?,
+        target: Target::parse_with(&server.url, options.wire.clone())?,
         connections: options.connections,
         depth: options.depth,
         bytes: options.bytes,
+        payload: options.payload,
         length: Length::Time(options.time),
         warm_up: options.warm_up,
         core: Some(options.load_core),
@@ -107,6 +112,8 @@ impl CompareOptions {
             ("connections", self.connections.into()),
             ("depth", self.depth.into()),
             ("bytes", self.bytes.into()),
+            ("payload", self.payload.name().into()),
+            ("deflate", self.wire.deflate.is_some().into()),
             ("rounds", self.rounds.into()),
             ("seconds", self.time.as_secs_f64().into()),
             ("warm_up_seconds", self.warm_up.as_secs_f64().into()),

@@ -9,11 +9,13 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use ringwire_codec::extension::{Extension, Negotiator};
 use ringwire_codec::handshake::{ClientHandshake, Url};
 use ringwire_codec::http::Response;
+use ringwire_engine::tls::Session;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
-use crate::target::{Protocol, Target};
+use crate::target::{Protocol, Target, Wire};
 
 /// Connections from one source address: fewer than there are ports, for those of earlier runs are not free at once.
 pub const PER_SOURCE: usize = 12_000;
@@ -29,6 +31,10 @@ pub struct Opened {
     pub stream: TcpStream,
     /// Bytes of the first frames, if they came with the answer's head.
     pub first_bytes: Vec<u8>,
+    /// TLS, its handshake done.
+    pub tls: Option<Box<Session>>,
+    /// The extension that the server agreed to.
+    pub extension: Option<Box<dyn Extension>>,
 }
 
 /// Opens connections to one target.
@@ -65,16 +71,13 @@ impl<'a> Connector<'a> {
         let source = self.is_spread.then(|| source_address(self.opened / PER_SOURCE));
         self.opened += 1;
         let fault = |error: io::Error| format!("{}: connection {}: {error}", self.target, self.opened);
-        let mut stream = connect(self.target.address, source).map_err(fault)?;
-        let first_bytes = match &self.target.protocol {
-            Protocol::Tcp => Vec::new(),
-            Protocol::WebSocket(url) => {
-                let nonce = self.random.u128(..).to_ne_bytes();
-                shake_hands(&mut stream, url, nonce)
-                    .map_err(|reason| format!("{}: connection {}: {reason}", self.target, self.opened))?
-            }
+        let stream = connect(self.target.address, source).map_err(fault)?;
+        let Protocol::WebSocket(url) = &self.target.protocol else {
+            return Ok(Opened { stream, first_bytes: Vec::new(), tls: None, extension: None });
         };
-        Ok(Opened { stream, first_bytes })
+        let nonce = self.random.u128(..).to_ne_bytes();
+        let opened = Line::open(stream, url, &self.target.wire).and_then(|line| line.shake_hands(url, nonce));
+        opened.map_err(|reason| format!("{}: connection {}: {reason}", self.target, self.opened))
     }
 }
 
@@ -98,24 +101,75 @@ fn connect(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStrea
     Ok(socket.into())
 }
 
-/// Opens the WebSocket. Gives back what came behind the answer's head.
-fn shake_hands(stream: &mut TcpStream, url: &Url, nonce: [u8; 16]) -> Result<Vec<u8>, String> {
-    let handshake = ClientHandshake::new(url, nonce);
-    stream.write_all(&handshake.request()).map_err(|error| error.to_string())?;
-    let mut head = vec![0; HEAD_BYTES_MAX];
-    let mut len = 0;
-    loop {
-        let read = stream.read(&mut head[len..]).map_err(|error| format!("no answer to the handshake: {error}"))?;
+/// A connection until its WebSocket is open: blocking reads and writes, through TLS if there is TLS.
+struct Line<'w> {
+    stream: TcpStream,
+    wire: &'w Wire,
+    tls: Option<Box<Session>>,
+}
+
+impl<'w> Line<'w> {
+    /// Opens TLS if the URL asks for it.
+    fn open(stream: TcpStream, url: &Url, wire: &'w Wire) -> Result<Self, String> {
+        let mut line = Self { stream, wire, tls: None };
+        if let Some(connector) = wire.tls.as_ref().filter(|_| url.is_secure()) {
+            let session = connector.session(url.host()).map_err(|error| error.to_string())?;
+            line.tls = Some(Box::new(session));
+            let mut early = Vec::new();
+            while line.tls.as_ref().is_some_and(|session| session.is_handshaking()) {
+                line.write(&[])?;
+                line.read(&mut early)?;
+            }
+        }
+        Ok(line)
+    }
+
+    fn write(&mut self, plain: &[u8]) -> Result<(), String> {
+        let mut sealed = Vec::new();
+        let bytes = match &mut self.tls {
+            None => plain,
+            Some(session) => {
+                session.transmit(plain, &mut sealed).map_err(|error| error.to_string())?;
+                &sealed
+            }
+        };
+        self.stream.write_all(bytes).map_err(|error| error.to_string())
+    }
+
+    /// Appends what comes next. Nothing may come of bytes that are TLS's own.
+    fn read(&mut self, plain: &mut Vec<u8>) -> Result<(), String> {
+        let mut bytes = [0; 4096];
+        let read = self.stream.read(&mut bytes).map_err(|error| format!("no answer to the handshake: {error}"))?;
         if read == 0 {
             return Err("the server ended the connection in the handshake".to_owned());
         }
-        len += read;
-        if let Some((response, head_bytes)) = Response::parse(&head[..len]).map_err(|error| error.to_string())? {
-            handshake.verify(&response).map_err(|error| error.to_string())?;
-            return Ok(head[head_bytes..len].to_vec());
+        match &mut self.tls {
+            None => plain.extend_from_slice(&bytes[..read]),
+            Some(session) => drop(session.receive(&mut bytes[..read], plain).map_err(|error| error.to_string())?),
         }
-        if len == head.len() {
-            return Err("the head of the server's answer is too long".to_owned());
+        Ok(())
+    }
+
+    /// Opens the WebSocket.
+    fn shake_hands(mut self, url: &Url, nonce: [u8; 16]) -> Result<Opened, String> {
+        let extension = self.wire.deflate.as_deref().map(|deflate| deflate as &dyn Negotiator);
+        let handshake = ClientHandshake { extension, ..ClientHandshake::new(url, nonce) };
+        self.write(&handshake.request())?;
+        let mut head = Vec::new();
+        loop {
+            self.read(&mut head)?;
+            if let Some((response, head_bytes)) = Response::parse(&head).map_err(|error| error.to_string())? {
+                let established = handshake.verify(&response).map_err(|error| error.to_string())?;
+                if self.wire.deflate.is_some() && established.extension.is_none() {
+                    return Err("the server does not agree to permessage-deflate".to_owned());
+                }
+                let first_bytes = head[head_bytes..].to_vec();
+                let Self { stream, tls, .. } = self;
+                return Ok(Opened { stream, first_bytes, tls, extension: established.extension });
+            }
+            if head.len() > HEAD_BYTES_MAX {
+                return Err("the head of the server's answer is too long".to_owned());
+            }
         }
     }
 }

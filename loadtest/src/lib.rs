@@ -13,6 +13,7 @@ pub mod cli;
 pub mod clients;
 pub mod compare;
 pub mod connect;
+mod framing;
 pub mod histogram;
 pub mod json;
 pub mod meter;

@@ -1,17 +1,48 @@
-//! What is measured: `ws://host:port/path`, or `tcp://host:port` for a floor that sends bytes back as they come.
+//! What is measured: `ws://host:port/path` or `wss://`, or `tcp://host:port` for a floor that sends bytes back as they come.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
 
+use ringwire_codec::deflate::{Deflate, DeflateOptions};
 use ringwire_codec::handshake::Url;
+use ringwire_engine::tls::{Connector, Roots};
 
 /// Where to connect, and what is spoken there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// The address that the host's name stands for.
     pub address: SocketAddr,
     /// What is spoken.
     pub protocol: Protocol,
+    /// What lies between messages and the socket.
+    pub wire: Wire,
+}
+
+/// What lies between messages and the socket.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// TLS, for a wss:// URL.
+    pub tls: Option<Connector>,
+    /// permessage-deflate, which the server must agree to.
+    pub deflate: Option<Arc<Deflate>>,
+}
+
+impl Wire {
+    /// TLS that trusts the authorities in the file `ca`, and permessage-deflate if `deflate` says so.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has no certificate.
+    pub fn new(ca: Option<&Path>, deflate: bool) -> Result<Self, String> {
+        let tls = ca.map(|path| {
+            let fault = |error: &dyn fmt::Display| format!("--ca {}: {error}", path.display());
+            let pem = std::fs::read(path).map_err(|error| fault(&error))?;
+            Connector::new(&Roots::Pem(pem)).map_err(|error| fault(&error))
+        });
+        let deflate = deflate.then(|| Arc::new(Deflate::new(DeflateOptions::DEFAULT)));
+        Ok(Self { tls: tls.transpose()?, deflate })
+    }
 }
 
 /// What is spoken.
@@ -29,18 +60,26 @@ impl Target {
     /// # Errors
     /// What is wrong with it, as the user reads it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, Wire::default())
+    }
+
+    /// The same with something between messages and the socket.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the user reads it.
+    pub fn parse_with(text: &str, wire: Wire) -> Result<Self, String> {
         let fault = |reason: String| format!("{text}: {reason}");
         if let Some(authority) = text.strip_prefix("tcp://") {
             let address = resolve(authority.trim_end_matches('/')).map_err(fault)?;
-            return Ok(Self { address, protocol: Protocol::Tcp });
+            return Ok(Self { address, protocol: Protocol::Tcp, wire: Wire::default() });
         }
         let url = Url::parse(text).map_err(|error| fault(format!("{error} (or tcp://host:port)")))?;
-        if url.is_secure() {
-            return Err(fault("wss:// is not spoken here yet: use ws://".to_owned()));
+        if url.is_secure() && wire.tls.is_none() {
+            return Err(fault("for wss:// the server's authority is needed: --ca FILE.pem".to_owned()));
         }
         let host = if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().to_owned() };
         let address = resolve(&format!("{host}:{}", url.port())).map_err(fault)?;
-        Ok(Self { address, protocol: Protocol::WebSocket(url) })
+        Ok(Self { address, protocol: Protocol::WebSocket(url), wire })
     }
 
     /// The same server at another path.
@@ -51,8 +90,10 @@ impl Target {
         let Protocol::WebSocket(url) = &self.protocol else {
             return Err(format!("{self}: a ws:// URL is needed"));
         };
-        let url = Url::parse(&format!("ws://{}{path}", url.authority())).map_err(|error| format!("{path}: {error}"))?;
-        Ok(Self { address: self.address, protocol: Protocol::WebSocket(url) })
+        let scheme = if url.is_secure() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{}{path}", url.authority());
+        let url = Url::parse(&url).map_err(|error| format!("{path}: {error}"))?;
+        Ok(Self { address: self.address, protocol: Protocol::WebSocket(url), wire: self.wire.clone() })
     }
 }
 
@@ -97,7 +138,7 @@ mod tests {
 
     #[test]
     fn faults_name_the_target_and_what_would_be_right() {
-        for (text, words) in [("http://h/", "ws://"), ("wss://127.0.0.1/", "wss://"), ("tcp://127.0.0.1", "port")] {
+        for (text, words) in [("http://h/", "ws://"), ("wss://127.0.0.1/", "--ca"), ("tcp://127.0.0.1", "port")] {
             let fault = Target::parse(text).unwrap_err();
             assert!(fault.starts_with(text) && fault.contains(words), "{fault}");
         }

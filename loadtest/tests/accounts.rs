@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringload::report::Report;
 use ringload::target::Target;
-use ringload::workload::echo::{self, EchoOptions, Length};
+use ringload::workload::echo::{self, EchoOptions, Length, Payload};
 use ringload::workload::fanout::{self, FanoutOptions, Pace};
 use ringwire_codec::handshake::{Policy, accept};
 use ringwire_codec::http::Request;
@@ -111,6 +111,7 @@ fn echo_against(fault: Fault) -> Report {
             connections: 1,
             depth: 2,
             bytes: 64,
+            payload: Payload::Random,
             length: Length::Messages(1000, Duration::from_secs(1)),
             warm_up: Duration::ZERO,
             core: None,

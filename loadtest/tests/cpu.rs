@@ -9,6 +9,8 @@ use std::time::Duration;
 use common::{binary, ringwire_command};
 use ringload::compare::{self, CompareOptions, Comparison};
 use ringload::server::ServerCommand;
+use ringload::target::Wire;
+use ringload::workload::echo::Payload;
 use ringwire_ring::linux::allowed_cores;
 
 /// What WebSocket may cost over raw TCP.
@@ -36,6 +38,8 @@ fn compare() -> Comparison {
         connections: 100,
         depth: 1,
         bytes: 64,
+        payload: Payload::Random,
+        wire: Wire::default(),
     };
     let comparison = compare::run(&options, |_, _| {}).unwrap_or_else(|reason| panic!("{reason}"));
     println!("{}", comparison.to_text());

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Strace, start_ringwire};
-use ringload::workload::echo::{self, EchoOptions, Length};
+use ringload::workload::echo::{self, EchoOptions, Length, Payload};
 use ringload::workload::fanout::{self, FanoutOptions, Pace};
 
 /// Calls that a connection's beginning and end may cost, and those that strace's arrival interrupts.
@@ -24,6 +24,7 @@ fn an_echo_costs_one_enter_and_nothing_else() {
         connections: 1,
         depth: 1,
         bytes: 64,
+        payload: Payload::Random,
         length: Length::Messages(MESSAGES, Duration::from_secs(60)),
         warm_up: Duration::ZERO,
         core: None,

@@ -14,7 +14,7 @@ use crate::connect::Connector;
 use crate::histogram::Histogram;
 use crate::json::Json;
 use crate::meter::Meter;
-use crate::payload::Numbered;
+use crate::payload::{Messages, Numbered, NumberedJson};
 use crate::report::{Accounts, Report};
 use crate::target::{Protocol, Target};
 use crate::usage::Process;
@@ -30,6 +30,8 @@ pub struct EchoOptions {
     pub depth: usize,
     /// Bytes of a message's payload, at least 8. Raw TCP carries as many bytes as the WebSocket frame has.
     pub bytes: usize,
+    /// What a message is.
+    pub payload: Payload,
     /// How long to measure.
     pub length: Length,
     /// How long to run before that.
@@ -38,6 +40,16 @@ pub struct EchoOptions {
     pub core: Option<usize>,
     /// The server's process.
     pub server: Option<Process>,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// Random bytes, in a binary message.
+    #[default]
+    Random,
+    /// JSON as exchanges send it, in a text message. Not over raw TCP.
+    Json,
 }
 
 /// How long to measure.
@@ -62,7 +74,7 @@ pub fn run(options: &EchoOptions) -> Result<Report, String> {
     })
     .map_err(|error| error.to_string())?;
     let mut echo = Echo::new(options)?;
-    let frame_bytes = echo.frame.frame_bytes();
+    let frame_bytes = echo.messages.frame(0).len();
     connect(&mut clients, Connector::new(&options.target), options.connections, frame_bytes, &mut echo)?;
     let mut out = clients.outbox();
     for link in 0..options.connections {
@@ -105,12 +117,24 @@ pub fn run(options: &EchoOptions) -> Result<Report, String> {
     })
 }
 
+impl Payload {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Payload::Random => "random",
+            Payload::Json => "json",
+        }
+    }
+}
+
 impl EchoOptions {
     fn to_json(&self) -> Json {
         Json::object([
             ("connections", self.connections.into()),
             ("depth", self.depth.into()),
             ("bytes", self.bytes.into()),
+            ("payload", self.payload.name().into()),
+            ("deflate", self.target.wire.deflate.is_some().into()),
             ("warm_up_seconds", self.warm_up.as_secs_f64().into()),
             ("core", self.core.into()),
         ])
@@ -119,7 +143,7 @@ impl EchoOptions {
 
 #[derive(Debug)]
 struct Echo {
-    frame: Numbered,
+    messages: Messages,
     /// Frames come back as they were sent, not as payloads.
     raw: bool,
     depth: usize,
@@ -145,9 +169,16 @@ struct Progress {
 
 impl Echo {
     fn new(options: &EchoOptions) -> Result<Self, String> {
+        let raw = options.target.protocol == Protocol::Tcp;
+        let deflate = options.target.wire.deflate.is_some();
+        let messages = match options.payload {
+            Payload::Random => Messages::Random(Numbered::new(options.bytes, 1)?),
+            Payload::Json if raw => return Err(format!("{}: JSON goes over WebSocket only", options.target)),
+            Payload::Json => Messages::Json(NumberedJson::new(options.bytes, deflate)?),
+        };
         Ok(Self {
-            frame: Numbered::new(options.bytes, 1)?,
-            raw: options.target.protocol == Protocol::Tcp,
+            messages,
+            raw,
             depth: options.depth,
             links: vec![Progress::default(); options.connections],
             sent_at: vec![Instant::default(); options.connections * options.depth],
@@ -170,7 +201,7 @@ impl Echo {
         self.links[link].next_out += 1;
         self.accounts.expected += 1;
         self.leaving.push(self.place(link, number) as u32);
-        out.send(link, self.frame.frame(&[number]));
+        out.send(link, self.messages.frame(number));
     }
 
     fn all_ended(&self) -> bool {
@@ -192,7 +223,10 @@ impl Echo {
 
 impl Workload for Echo {
     fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, payload: &[u8], at: Instant) {
-        let number = if self.raw { self.frame.number_in_frame(payload) } else { self.frame.number(payload, 0) };
+        let number = match &self.messages {
+            Messages::Random(messages) if self.raw => messages.number_in_frame(payload),
+            messages => messages.number(payload),
+        };
         let progress = self.links[link];
         match number {
             Some(number) if number >= progress.next_in && number < progress.next_out => {

@@ -13,7 +13,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("ringwire-engine", &["ringwire-codec", "ringwire-ring"], &["ringwire-sim"]),
     ("ringwire-sim", &["ringwire-codec", "ringwire-ring", "ringwire-engine"], &["ringwire-hub"]),
     ("ringwire-server", &["ringwire-codec", "ringwire-ring", "ringwire-engine", "ringwire-hub"], &["ringwire-sim"]),
-    ("ringload", &["ringwire-codec", "ringwire-ring"], &[]),
+    ("ringload", &["ringwire-codec", "ringwire-engine", "ringwire-ring"], &[]),
     ("ringwire-benches", &["ringwire-codec", "ringwire-ring", "ringwire-engine", "ringwire-hub"], &[]),
     ("xtask", &[], &[]),
 ];

@@ -4,7 +4,11 @@
 //! every message of a run shares. The client's frame around it is made once, mask included: a message more costs a
 //! patch of the masked numbers, not a new frame.
 
+mod json;
+
 use ringwire_codec::{MaskKey, Opcode, encode_frame, frame_bytes};
+
+pub use json::NumberedJson;
 
 /// A client's frame whose payload is numbered.
 #[derive(Clone, Debug)]
@@ -84,6 +88,31 @@ impl Numbered {
         }
         let bytes = frame[self.payload_at..].first_chunk::<8>()?;
         Some(u64::from_le_bytes(*bytes) ^ self.key)
+    }
+}
+
+/// What an echo sends.
+#[derive(Debug)]
+pub(crate) enum Messages {
+    Random(Numbered),
+    Json(NumberedJson),
+}
+
+impl Messages {
+    pub(crate) fn frame(&mut self, number: u64) -> &[u8] {
+        match self {
+            Messages::Random(messages) => messages.frame(&[number]),
+            Messages::Json(messages) => messages.frame(number),
+        }
+    }
+
+    /// The number of a message that came back, or `None` if it is not one of this run's.
+    #[inline]
+    pub(crate) fn number(&self, payload: &[u8]) -> Option<u64> {
+        match self {
+            Messages::Random(messages) => messages.number(payload, 0),
+            Messages::Json(messages) => messages.number(payload),
+        }
     }
 }
 
