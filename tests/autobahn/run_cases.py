@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Run the Autobahn TestSuite fuzzing client against one WebSocket server; print a summary.
+"""Run the Autobahn TestSuite against one WebSocket server, or against one client; print a summary.
 
-    run_cases.py [options] URL OUTDIR [CASE ...]
+    run_cases.py [options] URL OUTDIR [CASE ...]          the fuzzing client against the server at URL
+    run_cases.py --client [options] PROGRAM OUTDIR [CASE ...]
+          the fuzzing server against a client: `PROGRAM echo URL` must send each message back, and end with the case
 
 CASE is a case id (1.1.1) or a pattern (9.*); a leading '-' or '!' excludes (-9.* / '!9.*').
 No CASE, or only excluding ones, means all cases.
@@ -52,23 +54,15 @@ def worker(specfile):
     from twisted.internet import epollreactor
     epollreactor.install()
     from twisted.internet import reactor
+    from twisted.internet import protocol
     from twisted.python import log
     logf = open(job["log"], "w")
     log.startLogging(logf, setStdout=False)
     from autobahn.twisted.websocket import connectWS
     from autobahntestsuite import fuzzing
 
-    class Factory(fuzzing.FuzzingClientFactory):
+    class Logging:
         noisy = False
-        started = 0
-
-        def nextCase(self):
-            i = take(job["counter"])
-            if i >= len(job["order"]):
-                return False
-            self.currentCaseId = job["order"][i]
-            self.currentCaseIndex = self.CaseSet.CasesIndices[self.currentCaseId]
-            return True
 
         def logCase(self, r):
             super().logCase(r)
@@ -82,13 +76,53 @@ def worker(specfile):
                     "result", "resultClose", "reportTime", "reportCompressionRatio", "trafficStats", "wasClean",
                     "wasNotCleanReason")}) + "\n")
 
+        def createReports(self, *a, **k):
+            pass                       # the parent does
+
+    class ClientFactory(Logging, fuzzing.FuzzingClientFactory):
+        def nextCase(self):
+            i = take(job["counter"])
+            if i >= len(job["order"]):
+                return False
+            self.currentCaseId = job["order"][i]
+            self.currentCaseIndex = self.CaseSet.CasesIndices[self.currentCaseId]
+            return True
+
         def clientConnectionFailed(self, connector, reason):
             with open(job["part"], "a") as f:
                 f.write(json.dumps({"connection_failed": reason.getErrorMessage(), "id": self.currentCaseId}) + "\n")
             reactor.stop()
 
-        def createReports(self, *a, **k):
-            pass                       # the parent does
+    class ServerFactory(Logging, fuzzing.FuzzingServerFactory):
+        """Serves one case at a time, each to a process of its own."""
+        port_number = None
+        waits_for = 0
+
+        def run_next(self):
+            i = take(job["counter"])
+            if i >= len(job["order"]):
+                return reactor.stop()
+            self.waits_for = 2         # the process's end, and the verdict
+            number = self.specCases.index(job["order"][i]) + 1
+            url = "ws://127.0.0.1:%d/runCase?case=%d&agent=%s" % (self.port_number, number, job["agent"])
+            reactor.spawnProcess(Ended(self), job["program"], [job["program"], "echo", url], env=None,
+                                 childFDs={1: logf.fileno(), 2: logf.fileno()})
+
+        def came(self):
+            self.waits_for -= 1
+            if self.waits_for == 0:
+                reactor.callLater(0, self.run_next)
+
+        def logCase(self, r):
+            super().logCase(r)
+            self.came()
+
+    class Ended(protocol.ProcessProtocol):
+        def __init__(self, factory):
+            self.factory = factory
+
+        def processEnded(self, reason):
+            self.factory.came()
 
     if job["fast"]:
         # compress what the fuzzer sends in 12.* and 13.* with isal (5-20 times faster than zlib level 6);
@@ -102,7 +136,13 @@ def worker(specfile):
             return isal_zlib.compressobj(1, zlib.DEFLATED, wbits)
         compress_deflate.zlib = types.SimpleNamespace(**dict(vars(zlib), compressobj=compressobj))
     sys.stdout = logf
-    Factory(job["spec"])
+    if job["program"]:
+        factory = ServerFactory(job["spec"])
+        listening = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        factory.port_number = listening.getHost().port
+        reactor.callWhenRunning(factory.run_next)
+    else:
+        ClientFactory(job["spec"])
     reactor.run()
 
 
@@ -114,6 +154,7 @@ def weight(cls):
 def main():
     ap = argparse.ArgumentParser(usage="%(prog)s [options] URL OUTDIR [CASE ...]")
     ap.add_argument("--agent", default="server", help="name of the server in the reports")
+    ap.add_argument("--client", action="store_true", help="judge a client: PROGRAM stands in place of URL")
     ap.add_argument("-j", "--jobs", type=int, default=1, help="worker processes (1)")
     ap.add_argument("--html", action="store_true", help="HTML reports too")
     ap.add_argument("--timeout", type=float, default=0.0, help="seconds for all; 0: none")
@@ -160,8 +201,8 @@ def main():
     procs, parts, logs = [], [], []
     for i in range(jobs):
         part, lg = os.path.join(outdir, ".part%d.jsonl" % i), os.path.join(outdir, "worker%d.log" % i)
-        job = {"order": order, "counter": counter, "part": part, "log": lg, "html": a.html, "fast": a.fast,
-               "spec": {"outdir": outdir, "servers": [{"agent": a.agent, "url": url, "options": {"version": 18}}],
+        job = {"program": os.path.abspath(url) if a.client else None, "agent": a.agent, "order": order, "counter": counter, "part": part, "log": lg, "html": a.html, "fast": a.fast,
+               "spec": {"url": "ws://127.0.0.1:9001", "outdir": outdir, "servers": [{"agent": a.agent, "url": url, "options": {"version": 18}}],
                         "cases": todo, "exclude-cases": [], "exclude-agent-cases": {}}}
         sf = os.path.join(outdir, ".job%d.json" % i)
         with open(sf, "w") as f:

@@ -42,6 +42,9 @@ pub enum Command {
     Subscribe(SubscribeConfig),
     /// Publish each line of standard input as a message
     Publish(PublishConfig),
+    /// Send each message back to the server, until it closes: for suites that judge clients
+    #[command(hide = true)]
+    Echo(EchoConfig),
 }
 
 /// How to serve, as written. A flag goes before the file.
@@ -150,6 +153,9 @@ pub struct SubscribeConfig {
     /// For example ws://127.0.0.1:8080/ws/trades.BTCUSDT or ws://127.0.0.1:8080/stream?streams=a/b
     #[arg(value_name = "URL")]
     pub url: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
     /// End after this many messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -161,12 +167,40 @@ pub struct SubscribeConfig {
     pub rate: bool,
 }
 
+/// How a client connects, as written.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConnectFlags {
+    /// Another header of the request; may be given several times
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// A subprotocol to offer; may be given several times, the one liked best first
+    #[arg(long, value_name = "NAME")]
+    pub subprotocol: Vec<String>,
+    /// Offer no compression
+    #[arg(long)]
+    pub no_deflate: bool,
+}
+
+/// How to echo, as written.
+#[derive(Clone, Debug, Args)]
+pub struct EchoConfig {
+    /// Whose messages to send back
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+}
+
 /// How to publish, as written.
 #[derive(Clone, Debug, Args)]
 pub struct PublishConfig {
     /// For example ws://127.0.0.1:8080/pub/chat
     #[arg(value_name = "URL")]
     pub url: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
     /// The server's publish token
     #[arg(long, value_name = "TOKEN", env = "RINGWIRE_PUBLISH_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

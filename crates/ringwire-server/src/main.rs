@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Config(flags) => flags.config().and_then(|config| serve::print_config(&config)),
         Command::Subscribe(config) => client::subscribe(&config),
         Command::Publish(config) => client::publish(&config),
+        Command::Echo(config) => client::echo(&config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

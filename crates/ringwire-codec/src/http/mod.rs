@@ -74,6 +74,11 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// Whether the name is a token and the value one line, as a header field must be (RFC 9110 §5).
+pub fn is_header(name: &str, value: &str) -> bool {
+    crate::extension::is_token(name) && !value.chars().any(|c| c.is_control() && c != '\t')
+}
+
 /// Appends a header line to `out`.
 ///
 /// # Panics

@@ -4,6 +4,8 @@
 //! went well. They run on plain tokio rather than io_uring, so that they work on machines that have none.
 
 mod connect;
+mod echo;
+mod link;
 mod publish;
 mod rate;
 mod reporter;
@@ -14,6 +16,7 @@ use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::echo::echo;
 pub use self::publish::publish;
 pub use self::subscribe::subscribe;
 

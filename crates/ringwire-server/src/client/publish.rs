@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use ringwire_codec::CloseCode;
 use tokio::io::{AsyncReadExt, Stdin, stdin};
 
 use super::connect::connect;
+use super::link::Progress;
 use super::reporter::Reporter;
-use super::wire::{PeerClose, Progress, Wire};
+use super::wire::{PeerClose, Wire};
 use super::{interrupted, run};
 use crate::cli::PublishConfig;
 use crate::failure::Failure;
@@ -28,7 +30,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// If the connection could not be made, broke, or was closed by the server.
 pub fn publish(config: &PublishConfig) -> Result<(), Failure> {
     run(async {
-        let wire = connect(&config.url, config.token.as_deref()).await?;
+        let wire = connect(&config.url, &config.connect, config.token.as_deref()).await?;
         let mut sender = Sender {
             wire,
             stdin: stdin(),
@@ -86,14 +88,14 @@ impl Sender {
         let too_long = |_| Failure::new(format!("a line has at most {LINE_BYTES_MAX} bytes"));
         while let Some(line) = self.lines.next_line().map_err(too_long)? {
             self.reporter.rate.count(line.bytes.len());
-            self.wire.send(line.bytes);
+            self.wire.outbox().send_line(line.bytes);
         }
         Ok(())
     }
 
     /// Sends what is left, closes, and waits for the server's answer.
     async fn finish(&mut self) -> Result<(), Failure> {
-        self.wire.close();
+        self.wire.outbox().close(Some(CloseCode::NORMAL), "");
         loop {
             let progress = tokio::time::timeout(CLOSE_TIMEOUT, self.wire.progress())
                 .await
@@ -109,7 +111,7 @@ impl Sender {
 fn received(wire: &mut Wire, progress: std::io::Result<Progress>) -> Result<Option<PeerClose>, Failure> {
     match progress {
         Ok(Progress::Received) => {
-            wire.messages(|_| ()).map_err(|rule| Failure::new(format!("the server breaks the protocol: {rule}")))
+            wire.messages(|_, _| ()).map_err(|rule| Failure::new(format!("the server breaks the protocol: {rule}")))
         }
         Ok(Progress::Sent) => Ok(None),
         Ok(Progress::EndOfStream) => Err(Failure::new("the server is gone: not all messages may have been published")),

@@ -3,9 +3,12 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
+use ringwire_codec::CloseCode;
+
 use super::connect::connect;
+use super::link::Progress;
 use super::reporter::Reporter;
-use super::wire::{Progress, Wire};
+use super::wire::Wire;
 use super::{interrupted, run};
 use crate::cli::SubscribeConfig;
 use crate::failure::Failure;
@@ -21,7 +24,7 @@ const OUTPUT_BYTES: usize = 256 * 1024;
 /// If the connection could not be made, broke, or was closed by the server for another reason than that all is well.
 pub fn subscribe(config: &SubscribeConfig) -> Result<(), Failure> {
     run(async {
-        let wire = connect(&config.url, None).await?;
+        let wire = connect(&config.url, &config.connect, None).await?;
         let printer = Printer {
             out: BufWriter::with_capacity(OUTPUT_BYTES, io::stdout()),
             reporter: Reporter::new(config.rate),
@@ -39,11 +42,13 @@ async fn receive(mut wire: Wire, mut printer: Printer) -> Result<(), Failure> {
         tokio::select! {
             progress = wire.progress() => match progress {
                 Ok(Progress::Received) => {
-                    let closed = wire.messages(|message| printer.print(message.bytes()));
+                    let closed = wire.messages(|message, _| printer.print(message.bytes()));
                     printer.flush();
+                    if !matches!(closed, Ok(None)) {
+                        wire.finish(CLOSE_TIMEOUT).await;
+                    }
                     let closed = closed.map_err(|rule| Failure::new(format!("the server breaks the protocol: {rule}")))?;
                     if let Some(close) = closed {
-                        finish(&mut wire).await;
                         printer.fault_of_output()?;
                         return if printer.is_done() { Ok(()) } else { close.verdict() };
                     }
@@ -56,28 +61,9 @@ async fn receive(mut wire: Wire, mut printer: Printer) -> Result<(), Failure> {
             () = &mut interrupt => break,
         }
     }
-    wire.close();
-    finish(&mut wire).await;
+    wire.outbox().close(Some(CloseCode::NORMAL), "");
+    wire.finish(CLOSE_TIMEOUT).await;
     printer.fault_of_output()
-}
-
-/// Waits for the end of the closing handshake, for a bounded time. What still comes is dropped.
-async fn finish(wire: &mut Wire) {
-    let rest = async {
-        loop {
-            match wire.progress().await {
-                Ok(Progress::Received) => match wire.messages(|_| ()) {
-                    Ok(None) => {}
-                    // The answer to a close that the server began still has to go out.
-                    Ok(Some(_)) if wire.output_bytes() > 0 => {}
-                    Ok(Some(_)) | Err(_) => return,
-                },
-                Ok(Progress::Sent) => {}
-                Ok(Progress::EndOfStream) | Err(_) => return,
-            }
-        }
-    };
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
 }
 
 /// Writes lines until it has had enough of them, or its reader has.

@@ -1,47 +1,40 @@
 //! A client's connection: bytes of a socket become messages, and the other way round.
 //!
-//! [`Wire::progress`] waits for whatever the socket can do next, receive or send; it may be dropped at any moment
-//! without losing a byte, so a client waits for it beside signals, timers and standard input. Pings and the peer's
-//! close are answered here.
+//! [`Wire::progress`] waits for the socket, [`Wire::messages`] gives what came. Pings and the peer's close are answered
+//! here, and a peer that breaks the protocol is told so.
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
+use ringwire_codec::extension::Extension;
 use ringwire_codec::{CloseCode, Decoder, DecoderLimits, Event, MaskKey, Message, Opcode, Role, Violation};
-use ringwire_codec::{encode_close, encode_frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use ringwire_codec::{encode_close, encode_frame, encode_message};
 
+use super::link::{Link, Progress};
 use crate::failure::Failure;
 
-/// Bytes of one read.
-const INPUT_BYTES: usize = 256 * 1024;
 /// Longest message that is taken: twice what the server lets be published leaves room for the combined form.
-const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const MESSAGE_BYTES_MAX: usize = 17 * 1024 * 1024;
 
 /// An open WebSocket, client's side.
 pub(super) struct Wire {
-    stream: TcpStream,
+    link: Link,
     decoder: Decoder,
-    input: Box<[u8]>,
-    /// Bytes of `input` that were received and not decoded.
-    received: usize,
-    output: Vec<u8>,
-    /// Bytes of `output` that have gone out.
-    sent: usize,
-    masks: fastrand::Rng,
-    close_sent: bool,
+    /// What was received and not decoded.
+    input: Vec<u8>,
+    outbox: Outbox,
 }
 
-/// What the socket did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// Bytes came: [`Wire::messages`] has them.
-    Received,
-    /// Some of the output went out.
-    Sent,
-    /// The peer will send nothing more.
-    EndOfStream,
+/// Where messages go.
+pub(super) struct Outbox {
+    /// Frames that the link has not been given.
+    frames: Vec<u8>,
+    /// A message as the extension has it.
+    scratch: Vec<u8>,
+    extension: Option<Box<dyn Extension>>,
+    masks: fastrand::Rng,
+    close_sent: bool,
 }
 
 /// How the peer closed.
@@ -76,96 +69,130 @@ impl fmt::Display for PeerClose {
 
 impl Wire {
     /// A connection whose opening handshake is done; `early` came behind the server's response.
-    pub(super) fn new(stream: TcpStream, early: &[u8], masks: fastrand::Rng) -> Self {
+    pub(super) fn new(link: Link, early: Vec<u8>, extension: Option<Box<dyn Extension>>, masks: fastrand::Rng) -> Self {
         let limits = DecoderLimits {
             frame_bytes_max: MESSAGE_BYTES_MAX as u64,
             message_bytes_max: MESSAGE_BYTES_MAX,
             ..DecoderLimits::default()
         };
-        let mut input = vec![0; INPUT_BYTES.max(early.len())].into_boxed_slice();
-        input[..early.len()].copy_from_slice(early);
-        Self {
-            stream,
-            decoder: Decoder::new(Role::Client, limits),
-            input,
-            received: early.len(),
-            output: Vec::new(),
-            sent: 0,
-            masks,
-            close_sent: false,
-        }
+        let outbox = Outbox { frames: Vec::new(), scratch: Vec::new(), extension, masks, close_sent: false };
+        Self { link, decoder: Decoder::new(Role::Client, limits), input: early, outbox }
     }
 
     /// Waits for the socket to receive, or to take some of the output. Cancel safe.
     pub(super) async fn progress(&mut self) -> io::Result<Progress> {
-        if self.received > 0 {
-            return Ok(Progress::Received);
-        }
-        let (mut read, mut write) = self.stream.split();
-        tokio::select! {
-            count = read.read(&mut self.input) => {
-                self.received = count?;
-                Ok(if self.received == 0 { Progress::EndOfStream } else { Progress::Received })
-            }
-            count = write.write(&self.output[self.sent..]), if self.sent < self.output.len() => {
-                self.sent += count?;
-                if self.sent == self.output.len() {
-                    self.output.clear();
-                    self.sent = 0;
-                }
-                Ok(Progress::Sent)
-            }
-        }
+        self.link.send(&self.outbox.frames);
+        self.outbox.frames.clear();
+        if self.input.is_empty() { self.link.progress(&mut self.input).await } else { Ok(Progress::Received) }
     }
 
     /// Decodes what was received and calls `each` with each message. Returns how the peer closed, once it has.
-    pub(super) fn messages(&mut self, mut each: impl FnMut(&Message<'_>)) -> Result<Option<PeerClose>, Violation> {
-        let Self { decoder, input, received, output, masks, close_sent, .. } = self;
-        let mut rest = &mut input[..std::mem::take(received)];
+    ///
+    /// # Errors
+    /// The rule that the peer broke; a close frame that says so is in the output.
+    pub(super) fn messages(
+        &mut self,
+        mut each: impl FnMut(&Message<'_>, &mut Outbox),
+    ) -> Result<Option<PeerClose>, Violation> {
+        let Self { decoder, input, outbox, .. } = self;
+        let mut rest = &mut input[..];
+        let mut closed = Ok(None);
         while !rest.is_empty() {
-            let step = decoder.decode(rest)?;
+            let step = match decoder.decode_with(rest, outbox.extension.as_deref_mut()) {
+                Ok(step) => step,
+                Err(violation) => {
+                    outbox.close(Some(violation.close_code()), violation.as_str());
+                    closed = Err(violation);
+                    break;
+                }
+            };
             let consumed = step.consumed;
             match step.event {
-                Some(Event::Message(message)) => each(&message),
-                Some(Event::Ping(payload)) => encode_frame(output, Opcode::Pong, payload, Some(mask(masks))),
+                Some(Event::Message(message)) => each(&message, outbox),
+                Some(Event::Ping(payload)) => outbox.frame(Opcode::Pong, payload),
                 Some(Event::Close(frame)) => {
                     let code = frame.as_ref().map(|frame| frame.code);
-                    if !std::mem::replace(close_sent, true) {
-                        encode_frame(output, Opcode::Close, &encode_close(code, ""), Some(mask(masks)));
-                    }
+                    outbox.close(code, "");
                     let reason = frame.map(|frame| frame.reason.to_owned()).unwrap_or_default();
-                    return Ok(Some(PeerClose { code, reason }));
+                    closed = Ok(Some(PeerClose { code, reason }));
+                    break;
                 }
                 Some(Event::Pong(_)) | None => {}
             }
             rest = &mut rest[consumed..];
         }
+        input.clear();
         decoder.release();
-        Ok(None)
+        closed
     }
 
-    /// Puts a message behind the output.
-    pub(super) fn send(&mut self, payload: &[u8]) {
-        debug_assert!(!self.close_sent, "no message follows a close");
-        let opcode = if ringwire_codec::utf8::validate(payload) { Opcode::Text } else { Opcode::Binary };
-        encode_frame(&mut self.output, opcode, payload, Some(mask(&mut self.masks)));
-    }
-
-    /// Starts the closing handshake, once.
-    pub(super) fn close(&mut self) {
-        if !std::mem::replace(&mut self.close_sent, true) {
-            let payload = encode_close(Some(CloseCode::NORMAL), "");
-            encode_frame(&mut self.output, Opcode::Close, &payload, Some(mask(&mut self.masks)));
-        }
+    /// Where messages go.
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
     /// Bytes that wait to be sent.
     pub(super) fn output_bytes(&self) -> usize {
-        self.output.len() - self.sent
+        self.outbox.frames.len() + self.link.output_bytes()
+    }
+
+    /// Waits for the end of the closing handshake, for a bounded time. What still comes is dropped.
+    pub(super) async fn finish(&mut self, within: Duration) {
+        let rest = async {
+            loop {
+                match self.progress().await {
+                    // The answer to a close that the server began still has to go out.
+                    Ok(Progress::Received) => match self.messages(|_, _| ()) {
+                        Ok(Some(_)) if self.output_bytes() == 0 => return,
+                        Ok(_) | Err(_) => {}
+                    },
+                    Ok(Progress::Sent) => {}
+                    Ok(Progress::EndOfStream) | Err(_) => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(within, rest).await;
     }
 }
 
-/// A fresh mask key (RFC 6455 §5.3).
-fn mask(masks: &mut fastrand::Rng) -> MaskKey {
-    MaskKey::new(masks.u32(..).to_ne_bytes())
+impl Outbox {
+    /// Puts a message behind the output; text if it is UTF-8.
+    pub(super) fn send_line(&mut self, payload: &[u8]) {
+        let opcode = if ringwire_codec::utf8::validate(payload) { Opcode::Text } else { Opcode::Binary };
+        self.send(opcode, payload);
+    }
+
+    /// Puts a message behind the output. Once it is closed, nothing goes out any more.
+    pub(super) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        if self.close_sent {
+            return;
+        }
+        let mask = self.mask();
+        match self.extension.as_deref_mut() {
+            Some(extension) => {
+                encode_message(&mut self.frames, opcode, payload, Some(mask), extension, &mut self.scratch);
+            }
+            None => encode_frame(&mut self.frames, opcode, payload, Some(mask)),
+        }
+    }
+
+    /// Starts or answers the closing handshake, once.
+    pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str) {
+        if !self.close_sent {
+            self.frame(Opcode::Close, &encode_close(code, reason));
+            self.close_sent = true;
+        }
+    }
+
+    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        if !self.close_sent {
+            let mask = self.mask();
+            encode_frame(&mut self.frames, opcode, payload, Some(mask));
+        }
+    }
+
+    /// A fresh mask key (RFC 6455 §5.3).
+    fn mask(&mut self) -> MaskKey {
+        MaskKey::new(self.masks.u32(..).to_ne_bytes())
+    }
 }

@@ -1,9 +1,13 @@
 //! The command line's clients, as processes against a real server.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use crate::support::{Process, Server, ringwire};
+use ringwire_codec::handshake::{Policy, accept};
+use ringwire_codec::http::Request;
+
+use crate::support::{PATIENCE, Process, Server, ringwire};
 
 fn subscribe(server: &Server, target: &str, flags: &[&str]) -> Command {
     let mut command = ringwire();
@@ -125,5 +129,165 @@ fn nobody_there_and_urls_of_another_kind_are_told_apart() {
         let (lines, status) = Process::start(command).end();
         assert_eq!(status.code(), Some(code), "{url}");
         assert!(lines[0].contains(words), "{lines:?}");
+    }
+}
+
+/// A server that a test plays: it listens, and `command` has been started against it.
+struct Played {
+    stream: TcpStream,
+    process: Process,
+    /// The head of the request.
+    request: String,
+}
+
+impl Played {
+    /// Starts `ringwire COMMAND URL FLAGS`, takes its connection and reads its request. `host` is of this machine.
+    fn start(host: &str, command: &str, target: &str, flags: &[&str]) -> Self {
+        let listener = TcpListener::bind((host, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut ringwire = ringwire();
+        ringwire.arg(command).arg(format!("ws://{address}{target}")).args(flags).stdin(Stdio::null());
+        let process = Process::start(ringwire);
+        let (mut stream, _) = listener.accept().expect("it connects");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request comes");
+            head.push(byte[0]);
+        }
+        Self { stream, process, request: String::from_utf8(head).expect("ASCII") }
+    }
+
+    /// Accepts the connection, and sends `frames` behind the answer.
+    fn accept(&mut self, frames: &[u8]) {
+        let (request, _) = Request::parse(self.request.as_bytes()).expect("a request").expect("it is whole");
+        let answer = accept(&request, &Policy::default()).expect("a handshake to accept").response(&[]);
+        self.stream.write_all(&[&answer, frames].concat()).expect("the answer goes out");
+    }
+
+    /// The code of the close frame that comes, which must be the only frame; then the end of the stream.
+    fn close_code(&mut self) -> u16 {
+        let mut frame = [0; 8];
+        self.stream.read_exact(&mut frame).expect("a close frame comes");
+        assert_eq!(frame[0], 0x88, "{frame:?}");
+        assert_eq!(frame[1] & 0x80, 0x80, "a client masks");
+        let code = u16::from_be_bytes([frame[6] ^ frame[2], frame[7] ^ frame[3]]);
+        let mut reason = vec![0; usize::from(frame[1] & 0x7F) - 2];
+        self.stream.read_exact(&mut reason).expect("its reason");
+        self.stream.shutdown(std::net::Shutdown::Write).expect("our side ends");
+        assert_eq!(self.stream.read(&mut [0]).expect("it ends too"), 0);
+        code
+    }
+}
+
+#[test]
+fn a_request_has_what_url_and_flags_say() {
+    let flags = [
+        "--header",
+        "X-Team: a b",
+        "--header",
+        "Authorization:Basic YTpi",
+        "--subprotocol",
+        "v2",
+        "--subprotocol",
+        "v1",
+    ];
+    let mut played = Played::start("127.0.0.1", "subscribe", "/a%20b?x=1&y=/", &flags);
+    for line in [
+        "GET /a%20b?x=1&y=/ HTTP/1.1\r\n",
+        "\r\nX-Team: a b\r\n",
+        "\r\nAuthorization: Basic YTpi\r\n",
+        "\r\nSec-WebSocket-Protocol: v2, v1\r\n",
+        "\r\nSec-WebSocket-Extensions: permessage-deflate",
+        &format!("\r\nHost: {}\r\n", played.stream.local_addr().expect("an address")),
+    ] {
+        assert!(played.request.contains(line), "{line:?} is not in {}", played.request);
+    }
+    played.accept(&[0x81, 2, b'h', b'i', 0x88, 2, 0x03, 0xE8]);
+    assert_eq!(played.close_code(), 1000);
+    let (lines, status) = played.process.end();
+    assert_eq!((lines, status.code()), (vec!["hi".to_owned()], Some(0)));
+    let played = Played::start("127.0.0.1", "subscribe", "", &["--no-deflate"]);
+    assert!(played.request.starts_with("GET / HTTP/1.1\r\n"), "{}", played.request);
+    assert!(!played.request.contains("Sec-WebSocket-Extensions"), "{}", played.request);
+}
+
+#[test]
+fn an_ipv6_literal_is_connected_to() {
+    let mut played = Played::start("::1", "subscribe", "/x", &[]);
+    let address = played.stream.local_addr().expect("an address");
+    assert!(address.is_ipv6() && played.request.contains(&format!("\r\nHost: {address}\r\n")), "{}", played.request);
+    played.accept(&[0x88, 0]);
+    drop(played.stream);
+    assert_eq!(played.process.end().1.code(), Some(0));
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_is_told_which_rule() {
+    for (frames, code, words) in [
+        (&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i'][..], 1002, "mask"),
+        (&[0xC1, 2, b'h', b'i'], 1002, "RSV1"),
+        (&[0x83, 0], 1002, "opcode"),
+        (&[0x81, 1, 0xFF], 1007, "UTF-8"),
+        (&[0x80, 0], 1002, "continu"),
+        (&[0x09, 0], 1002, "fragment"),
+        (&[0x89, 126, 0, 126], 1002, "125"),
+        (&[0x88, 1, 3], 1002, "close"),
+        (&[0x82, 127, 0, 0, 0, 0, 0x7F, 0, 0, 0], 1009, "frame"),
+    ] {
+        let mut played = Played::start("127.0.0.1", "echo", "/", &["--no-deflate"]);
+        played.accept(frames);
+        assert_eq!(played.close_code(), code, "{frames:?}");
+        let (lines, status) = played.process.end();
+        assert_eq!(status.code(), Some(1), "{frames:?}");
+        assert!(
+            lines[0].contains("breaks the protocol") && lines[0].to_lowercase().contains(&words.to_lowercase()),
+            "{frames:?}: {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_opens_nothing_is_refused() {
+    for (from, to, words) in [
+        ("101 Switching", "200 Fine", "refused with 200"),
+        ("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x", "does not answer this handshake"),
+        ("Upgrade: websocket\r\n", "", "Upgrade"),
+        ("Connection: Upgrade\r\n", "", "Connection"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: x\r\n\r\n", "not offered"),
+        ("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", "not offered"),
+    ] {
+        let mut played = Played::start("127.0.0.1", "echo", "/", &["--no-deflate"]);
+        let answer = {
+            let (request, _) = Request::parse(played.request.as_bytes()).expect("a request").expect("it is whole");
+            String::from_utf8(accept(&request, &Policy::default()).expect("a handshake").response(&[])).expect("ASCII")
+        };
+        played.stream.write_all(answer.replacen(from, to, 1).as_bytes()).expect("the answer goes out");
+        drop(played.stream);
+        let (lines, status) = played.process.end();
+        assert_eq!(status.code(), Some(1), "{to}");
+        assert!(lines.join("\n").contains(words), "{to}: {lines:?}");
+    }
+}
+
+#[test]
+fn headers_and_urls_that_cannot_be_sent_are_refused_in_words() {
+    let url = "ws://127.0.0.1:1/";
+    for (arguments, words) in [
+        (&[url, "--header", "no colon"][..], "a colon"),
+        (&[url, "--header", "a b: c"], "no header field"),
+        (&[url, "--header", "Host: x"], "writes this field itself"),
+        (&[url, "--header", "Sec-WebSocket-Key: x"], "writes this field itself"),
+        (&[url, "--subprotocol", "a b"], "a token is needed"),
+        (&["ws://user:secret@127.0.0.1:1/"], "--header"),
+        (&["ws://127.0.0.1:1/#x"], "fragment"),
+        (&["ws://[::1/"], "IPv6 in brackets"),
+    ] {
+        let mut command = ringwire();
+        command.arg("subscribe").args(arguments);
+        let (lines, status) = Process::start(command).end();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+        assert!(lines[0].contains(words), "{arguments:?}: {lines:?}");
     }
 }
