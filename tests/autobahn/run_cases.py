@@ -97,14 +97,14 @@ def worker(specfile):
         """Serves one case at a time, each to a process of its own."""
         port_number = None
         waits_for = 0
-        cases = 0
+        handed_out = 0
 
         def run_next(self):
             i = take(job["counter"])
             if i >= len(job["order"]):
                 return reactor.stop()
             self.waits_for = 2         # the process's end, and the verdict
-            self.cases += 1
+            self.handed_out += 1
             number = self.specCases.index(job["order"][i]) + 1
             url = "ws://127.0.0.1:%d/runCase?case=%d&agent=%s" % (self.port_number, number, job["agent"])
             reactor.spawnProcess(Ended(self), job["program"], [job["program"], "echo", url], env=None,
@@ -121,11 +121,11 @@ def worker(specfile):
 
         def ended(self):
             # A client that was refused gets no verdict; the suite waits for one that goes on for some seconds.
-            reactor.callLater(15, self.give_up, self.cases)
+            reactor.callLater(15, self.give_up, self.handed_out)
             self.came()
 
         def give_up(self, case):
-            if self.cases == case and self.waits_for > 0:
+            if self.handed_out == case and self.waits_for > 0:
                 self.waits_for = 0
                 self.run_next()
 
