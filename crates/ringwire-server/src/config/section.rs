@@ -71,6 +71,12 @@ impl<'c> Section<'c> {
         Duration::from_millis(self.number(key, whole(default), whole(least)..=DAYS_365_MS))
     }
 
+    /// A time in whole milliseconds, up to 365 days, or 0 for none.
+    pub(crate) fn millis_or_none(&mut self, key: &str, default: Option<Duration>) -> Option<Duration> {
+        let duration = self.millis(key, default.unwrap_or_default(), Duration::ZERO);
+        (!duration.is_zero()).then_some(duration)
+    }
+
     /// A yes or no.
     pub(crate) fn switch(&mut self, key: &str, default: bool) -> bool {
         let read = |value: &Value| value.as_bool().ok_or_else(|| "true or false is needed".to_owned());

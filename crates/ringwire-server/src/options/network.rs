@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use ringwire_engine::{EngineOptions, Limits, ListenerOptions, Timeouts};
+use ringwire_codec::http::HEADERS_MAX;
+use ringwire_engine::{EngineOptions, Limits, ListenerOptions, Network, Timeouts};
 use ringwire_hub::SHARDS_MAX;
+use toml::Value;
 
 use super::tls::{self, Encryption};
 use crate::config::Section;
@@ -22,7 +24,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(super) fn engine(root: &mut Section<'_>, cores: NonZeroUsize) -> (EngineOptions, Vec<Option<Encryption>>) {
     let defaults = EngineOptions::default();
     let timeouts = root.section("timeouts", |section| timeouts(section, &Timeouts::default()));
-    let listeners = root.sections("listen", |section| listener(section, &timeouts));
+    let proxies = root.section("proxies", proxies);
+    let listeners = root.sections("listen", |section| listener(section, &timeouts, &proxies));
     let (listen, encryption) = listeners.into_iter().unzip();
     let mut options = root.section("shards", |section| shards(section, cores, defaults));
     options.limits = root.section("limits", |section| limits(section, &mut options.backlog));
@@ -30,9 +33,11 @@ pub(super) fn engine(root: &mut Section<'_>, cores: NonZeroUsize) -> (EngineOpti
     (options, encryption)
 }
 
-fn listener(section: &mut Section<'_>, base: &Timeouts) -> (ListenerOptions, Option<Encryption>) {
+fn listener(section: &mut Section<'_>, base: &Timeouts, proxies: &Proxies) -> (ListenerOptions, Option<Encryption>) {
     let mut options = ListenerOptions::from(section.text("address", "127.0.0.1:8080", listen_address));
     options.timeouts = timeouts(section, base);
+    options.proxies.clone_from(&proxies.trusted);
+    options.proxy_header_required = proxies.header_required;
     (options, section.optional("tls", tls::encryption))
 }
 
@@ -51,8 +56,36 @@ fn timeouts(section: &mut Section<'_>, base: &Timeouts) -> Timeouts {
         handshake: section.millis("handshake_timeout_ms", base.handshake, SHORTEST),
         keep_alive: section.millis("keep_alive_timeout_ms", base.keep_alive, SHORTEST),
         close: section.millis("close_timeout_ms", base.close, SHORTEST),
-        ..base.clone()
+        ping: section.millis_or_none("ping_interval_ms", base.ping),
+        pong: section.millis("pong_timeout_ms", base.pong, SHORTEST),
+        idle: section.millis_or_none("idle_timeout_ms", base.idle),
+        lifetime: section.millis_or_none("lifetime_ms", base.lifetime),
+        unacknowledged: section.millis_or_none("unacknowledged_timeout_ms", base.unacknowledged),
     }
+}
+
+/// Whose word counts when it names another address than its own.
+#[derive(Clone, Debug, Default)]
+struct Proxies {
+    trusted: Vec<Network>,
+    header_required: bool,
+}
+
+fn proxies(section: &mut Section<'_>) -> Proxies {
+    let trusted = section.any("trusted", Value::Array(Vec::new()), |value| {
+        let words = || "a list of addresses and networks is needed, as in [\"10.0.0.0/8\", \"::1\"]".to_owned();
+        let network = |value: &Value| {
+            let text = value.as_str().ok_or_else(words)?;
+            text.parse::<Network>().map_err(|error| error.to_string())
+        };
+        value.as_array().ok_or_else(words)?.iter().map(network).collect()
+    });
+    let trusted: Vec<Network> = trusted;
+    let header_required = section.switch("header_required", false);
+    if header_required && trusted.is_empty() {
+        section.fault("header_required", "only trusted proxies are asked for the header; name them in proxies.trusted");
+    }
+    Proxies { trusted, header_required }
 }
 
 fn shards(section: &mut Section<'_>, cores: NonZeroUsize, mut options: EngineOptions) -> EngineOptions {
@@ -87,8 +120,24 @@ fn limits(section: &mut Section<'_>, backlog: &mut u32) -> Limits {
     limits.message.message_bytes_max = bytes("message_bytes_max", by_default.message.message_bytes_max, 1);
     let frame_bytes_max = usize::try_from(by_default.message.frame_bytes_max).expect("the default is 17 MiB");
     limits.message.frame_bytes_max = bytes("frame_bytes_max", frame_bytes_max, 1) as u64;
+    limits.target_bytes_max = bytes("target_bytes_max", by_default.target_bytes_max, 1);
+    limits.headers_max = section.number("headers_max", by_default.headers_max, 1..=HEADERS_MAX);
+    let most = by_default.message.fragments_max;
+    limits.message.fragments_max = section.number("fragments_max", most, 1..=1 << 24);
+    limits.control_frames_per_second_max =
+        section.number("control_frames_per_second_max", by_default.control_frames_per_second_max, 1..=u16::MAX);
+    limits.handshakes_max = section.number("handshakes_max", by_default.handshakes_max, 1..=1 << 24);
+    limits.process_connections_max = some(section.number("process_connections_max", 0, 0..=u32::MAX));
+    limits.address_connections_max = some(section.number("address_connections_max", 0, 0..=u32::MAX));
+    limits.process_memory_bytes_max =
+        section.number("process_memory_bytes_max", by_default.process_memory_bytes_max, 1 << 20..=1 << 44);
     limits.connections_max = section.number("connections_max", by_default.connections_max, 1..=1 << 24);
     limits.memory_bytes_max = section.number("memory_bytes_max", by_default.memory_bytes_max, 1 << 20..=1 << 40);
     *backlog = section.number("accept_backlog", *backlog, 1..=65_535);
     limits
+}
+
+/// A limit, where 0 says that there is none.
+fn some(limit: u32) -> Option<u32> {
+    (limit > 0).then_some(limit)
 }

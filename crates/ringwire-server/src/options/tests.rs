@@ -145,6 +145,25 @@ fn limits_are_set_by_name() {
 }
 
 #[test]
+fn zero_turns_off_what_can_be_off() {
+    let options = file("timeouts.ping_interval_ms = 0\nlimits.address_connections_max = 0\n").unwrap().engine;
+    assert_eq!((options.listen[0].timeouts.ping, options.limits.address_connections_max), (None, None));
+    let options = file("timeouts.idle_timeout_ms = 7\nlimits.address_connections_max = 9\n").unwrap().engine;
+    let idle = options.listen[0].timeouts.idle;
+    assert_eq!((idle, options.limits.address_connections_max), (Some(Duration::from_millis(7)), Some(9)));
+    assert!(faults_of_file("timeouts.pong_timeout_ms = 0\n")[0].contains("from 1 to"));
+}
+
+#[test]
+fn proxies_are_trusted_by_network() {
+    let listen =
+        file("proxies.trusted = [\"10.0.0.0/8\", \"::1\"]\nproxies.header_required = true\n").unwrap().engine.listen;
+    assert!(listen[0].proxy_header_required && listen[0].proxies.iter().any(|net| net.contains([10, 1, 2, 3].into())));
+    assert!(faults_of_file("proxies.trusted = [\"10.0.0.1/8\"]\n")[0].starts_with("proxies.trusted: "));
+    assert!(faults_of_file("proxies.header_required = true\n")[0].contains("proxies.trusted"));
+}
+
+#[test]
 fn origins_are_a_word_or_a_list_as_browsers_write_them() {
     assert_eq!(check(&["--origin", "same"]).unwrap().origin, OriginPolicy::SameOrigin);
     let list = ["https://a.example", "http://localhost:3000", "null"].map(str::to_owned).to_vec();

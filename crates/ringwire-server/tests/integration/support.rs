@@ -108,6 +108,17 @@ impl Server {
         Self::start_with("none", flags)
     }
 
+    /// The same with a configuration file of this text.
+    pub(crate) fn start_configured(text: &str) -> Self {
+        static FILES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("ringwire-test-{}-{number}.toml", std::process::id()));
+        std::fs::write(&file, text).expect("a file can be written");
+        let server = Self::start(&["--config", file.to_str().expect("UTF-8")]);
+        std::fs::remove_file(file).expect("the file is there");
+        server
+    }
+
     /// The same with a feed.
     pub(crate) fn start_with(feed: &str, flags: &[&str]) -> Self {
         Self::start_on(2, feed, flags)
