@@ -40,7 +40,10 @@ impl Wire {
             let pem = std::fs::read(path).map_err(|error| fault(&error))?;
             Connector::new(&Roots::Pem(pem)).map_err(|error| fault(&error))
         });
-        let deflate = deflate.then(|| Arc::new(Deflate::new(DeflateOptions::DEFAULT)));
+        // One offer that any server may answer: some read no further than the first, and context takeover is theirs to
+        // decline.
+        let offer = DeflateOptions { server_no_context_takeover: false, ..DeflateOptions::DEFAULT };
+        let deflate = deflate.then(|| Arc::new(Deflate::new(offer)));
         Ok(Self { tls: tls.transpose()?, deflate })
     }
 }

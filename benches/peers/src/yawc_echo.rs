@@ -12,7 +12,9 @@ pub(crate) async fn echo(stream: impl crate::Stream, deflate: bool) {
     let service = service_fn(move |mut request| async move {
         let options = if deflate {
             let level = Options::default().with_compression_level(CompressionLevel::fast());
-            level.server_no_context_takeover().client_no_context_takeover()
+            // Without sizes its answer names client_max_window_bits without a value, which no answer may (RFC 7692 §7.1.2.2).
+            let windows = level.with_server_max_window_bits(15).with_client_max_window_bits(15);
+            windows.server_no_context_takeover().client_no_context_takeover()
         } else {
             Options::default()
         };
