@@ -167,6 +167,21 @@ fn splits_change_nothing_about_requests() {
 }
 
 #[test]
+fn splits_change_nothing_about_a_proxy_header() {
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\xCB\0\x71\x07\xCB\0\x71\x08\x01\xBB\x1F\x90";
+    let request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+    let said = answers(&[&header[..], request].concat());
+    let bodies: Vec<_> = said
+        .iter()
+        .filter_map(|said| if let Said::Response { body, .. } = said { Some(&body[..]) } else { None })
+        .collect();
+    assert_eq!(bodies, [&b"203.0.113.7:443 GET /a "[..], b"192.0.2.1:0 GET /b "]);
+    // A front of the signature that is none is of the request: empty lines.
+    assert_eq!(statuses(&answers(&[&header[..4], request].concat())), [200, 200]);
+    assert_eq!(statuses(&answers(&[&header[..12], &b"\x31"[..], request].concat())), [400]);
+}
+
+#[test]
 fn splits_change_nothing_about_a_refusal() {
     let long = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(3000));
     let body = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n";

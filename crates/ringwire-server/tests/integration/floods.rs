@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ringwire_codec::deflate::{Deflate, DeflateOptions};
 use ringwire_codec::http::Response;
 use ringwire_codec::{FrameHeader, MaskKey, Opcode};
 use ringwire_ring::Clock;
@@ -113,10 +114,14 @@ fn connect(server: &Server, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// A masked frame's header that announces so much.
+/// The header of a frame whose mask changes nothing.
+fn header(fin: bool, opcode: Opcode, payload_bytes: u64) -> FrameHeader {
+    FrameHeader { fin, rsv1: false, opcode, mask: Some(MaskKey::new([0; 4])), payload_bytes }
+}
+
+/// The same, as bytes.
 fn announce(fin: bool, opcode: Opcode, payload_bytes: u64) -> Vec<u8> {
-    let header = FrameHeader { fin, rsv1: false, opcode, mask: Some(MaskKey::new([0; 4])), payload_bytes };
-    header.encode().to_vec()
+    header(fin, opcode, payload_bytes).encode().to_vec()
 }
 
 /// Writes until the server has had enough, and gives the code that it closes with.
@@ -240,8 +245,60 @@ fn readers_that_do_not_read_hold_a_bounded_backlog() {
     });
     // For each wait 256 KiB before it is not read from, then what the shard's receive buffers held of it: 2 MiB, and as
     // much again while a vector grows.
-    beside.assert_bounded(MIB + PEERS * 5 * MIB);
+    beside.assert_bounded(MIB + PEERS * 6 * MIB);
     drop(sockets);
+}
+
+#[test]
+fn bombs_are_cut_off_at_1009() {
+    let server = server();
+    let deflate = Deflate::new(DeflateOptions::DEFAULT);
+    for (inflated_bytes, cut_off) in [(1 << 10, false), (1 << 20, false), (16 << 20, true), (1 << 30, true)] {
+        let bomb = bomb(inflated_bytes);
+        let header = FrameHeader { rsv1: true, ..header(true, Opcode::Binary, bomb.len() as u64) };
+        let frame = [&header.encode()[..], &bomb].concat();
+        let (received, beside) = Beside::measure(&server, || {
+            let mut client = Socket::open_deflate(server.address, "/echo", &deflate);
+            let writer = client.writer();
+            std::thread::scope(|scope| {
+                // The server closes while this still writes.
+                scope.spawn(|| (&writer).write_all(&frame));
+                client.receive()
+            })
+        });
+        match received {
+            Received::Close(code, _) if cut_off => assert_eq!(code, 1009),
+            Received::Binary(bytes) if !cut_off => assert_eq!(bytes.len(), inflated_bytes),
+            other => panic!("{inflated_bytes} bytes: {other:?}"),
+        }
+        // Up to a megabyte any ratio passes; then nothing that is cut off is ever written.
+        beside.assert_bounded(8 * MIB);
+    }
+}
+
+/// A message of so many zeros, compressed. What a megabyte becomes is repeated, as no part of it refers to what is before.
+fn bomb(inflated_bytes: usize) -> Vec<u8> {
+    let part_bytes = inflated_bytes.min(1 << 20);
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut part = Vec::with_capacity(64 * 1024);
+    let status = compress.compress_vec(&vec![0; part_bytes], &mut part, flate2::FlushCompress::Full);
+    assert_eq!((status.expect("it compresses"), compress.total_in()), (flate2::Status::Ok, part_bytes as u64));
+    let mut bomb = part.repeat(inflated_bytes / part_bytes);
+    assert!(bomb.ends_with(&[0, 0, 0xFF, 0xFF]));
+    bomb.truncate(bomb.len() - 4);
+    bomb
+}
+
+#[test]
+fn pings_and_pongs_without_end_get_1008() {
+    let server = server();
+    for opcode in [Opcode::Ping, Opcode::Pong] {
+        let frame = [&header(true, opcode, 125).encode()[..], &[b'p'; 125]].concat();
+        let bytes = frame.repeat(200_000);
+        let (code, beside) = Beside::measure(&server, || closed_with(&mut server.socket("/echo"), &bytes));
+        assert_eq!(code, 1008);
+        beside.assert_bounded(4 * MIB);
+    }
 }
 
 #[test]

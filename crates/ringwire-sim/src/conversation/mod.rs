@@ -124,12 +124,13 @@ fn turn(shard: &mut Shard<SimDriver, Parrot>) -> Status {
     status
 }
 
-/// Those that lose nothing.
+/// Those that lose nothing, neither bytes nor addresses.
 fn faults(rng: &mut Rng) -> Faults {
-    Faults { accept_error: 0, network_reset: 0, ..Faults::seeded(rng) }
+    Faults { accept_error: 0, network_reset: 0, knows_no_peers: false, ..Faults::seeded(rng) }
 }
 
-/// Small limits, so that they are reached, but none of those that depend on how fast a peer is.
+/// Small limits, so that they are reached, but none of those that depend on how fast a peer is. Everyone is believed to be
+/// a proxy.
 fn options(address: SocketAddr) -> EngineOptions {
     let long = Duration::from_secs(1_000_000);
     EngineOptions {
@@ -146,6 +147,7 @@ fn options(address: SocketAddr) -> EngineOptions {
             ..Limits::default()
         },
         listen: vec![ListenerOptions {
+            proxies: ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network")).into(),
             timeouts: Timeouts { handshake: long, keep_alive: long, close: long, ping: None, ..Timeouts::default() },
             ..address.into()
         }],

@@ -94,8 +94,10 @@ impl Handler for Parrot {
         assert!(cx.send_text(id, "too late").is_err(), "nothing is sent to a connection that has ended");
     }
 
-    fn on_http(&mut self, _: &mut Context<'_, ()>, _: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
-        let words = format!("{} {} {}", request.method(), request.path(), body.escape_ascii());
+    fn on_http(&mut self, _: &mut Context<'_, ()>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
+        // Where the peer itself is depends on the network.
+        let client = peer.address.filter(|_| peer.proxy.is_some()).map_or(String::new(), |client| format!("{client} "));
+        let words = format!("{client}{} {} {}", request.method(), request.path(), body.escape_ascii());
         let response = Response::text(200, words);
         if request.method() == "HEAD" { response.header(HEAD_ONLY, "1") } else { response }
     }
