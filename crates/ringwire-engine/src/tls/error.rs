@@ -97,7 +97,8 @@ impl From<CertificateError> for CertificateFault {
             }
             CertificateError::NotValidForName => CertificateFault::WrongName(Vec::new()),
             CertificateError::NotValidForNameContext { presented, .. } => CertificateFault::WrongName(presented),
-            CertificateError::UnknownIssuer => CertificateFault::UnknownIssuer,
+            // An authority of the right name, and another key: one that was made anew, as a rule.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => CertificateFault::UnknownIssuer,
             CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
                 CertificateFault::AuthorityAsServer
             }

@@ -68,7 +68,11 @@ impl Client {
 
     /// A connection with this TLS, or none.
     pub(crate) fn connect_with(address: SocketAddr, tls: Option<ClientConnection>) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections");
+        Self::adopt(TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections"), tls)
+    }
+
+    /// A connection that was made elsewhere, with what its TLS knows.
+    pub(crate) fn adopt(stream: TcpStream, tls: Option<ClientConnection>) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_nodelay(true).expect("no delay");
@@ -181,6 +185,11 @@ impl Client {
 
     /// Reads an HTTP response with its body.
     pub(crate) fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer")
+    }
+
+    /// The same of a server that may have had enough.
+    pub(crate) fn try_answer(&mut self) -> io::Result<Answer> {
         loop {
             let input = &self.input[self.start..];
             if let Some((response, head_bytes)) = Response::parse(input).expect("an HTTP response") {
@@ -193,10 +202,10 @@ impl Client {
                         body: String::from_utf8(input[head_bytes..end].to_vec()).expect("text"),
                     };
                     self.start += end;
-                    return answer;
+                    return Ok(answer);
                 }
             }
-            assert!(self.fill().expect("an answer") > 0, "the stream ended before the answer was whole");
+            assert!(self.fill()? > 0, "the stream ended before the answer was whole");
         }
     }
 

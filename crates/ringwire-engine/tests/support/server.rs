@@ -16,7 +16,7 @@ use ringwire_engine::{
     SendError, Upgrade, start,
 };
 
-use ringwire_engine::tls::Transport;
+use ringwire_engine::tls::{TlsFacts, Transport};
 
 use super::certificates;
 use super::client::{Client, PATIENCE};
@@ -122,6 +122,11 @@ impl Server {
         self.engine.addresses()[0]
     }
 
+    /// Where it listens, all of it.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.engine.addresses()
+    }
+
     /// A connection, before any handshake.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address())
@@ -215,6 +220,18 @@ pub(crate) fn pause(duration: Duration) {
     assert!(silence.recv_timeout(duration).is_err(), "nobody breaks the silence");
 }
 
+/// What is known of a peer, in words.
+fn about(peer: &Peer) -> String {
+    let mut words = format!("address: {:?}, ", peer.address);
+    if let Some(tls) = &peer.tls {
+        let TlsFacts { version, cipher_suite, alpn, server_name, resumed, client_certificate } = tls;
+        let certificate = client_certificate.as_ref().map(Vec::len);
+        words += &format!("{version}, {cipher_suite}, alpn: {alpn:?}, server_name: {server_name:?}, ");
+        words += &format!("resumed: {resumed}, client_certificate: {certificate:?}");
+    }
+    words
+}
+
 impl Probe {
     fn new(accounts: Arc<Accounts>) -> Self {
         let policy = |no_context_takeover| {
@@ -300,13 +317,10 @@ impl Handler for Probe {
         });
     }
 
-    fn on_http(
-        &mut self,
-        _cx: &mut Context<'_, Ask>,
-        _peer: &Peer,
-        request: &Request<'_>,
-        body: &mut [u8],
-    ) -> Response {
+    fn on_http(&mut self, _cx: &mut Context<'_, Ask>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
+        if request.path() == "/peer" {
+            return Response::text(200, about(peer));
+        }
         let body = String::from_utf8_lossy(body);
         Response::text(200, format!("{} {} {body}", request.method(), request.target()))
     }

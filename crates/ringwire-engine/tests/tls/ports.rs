@@ -1,0 +1,120 @@
+//! Plain and encrypted, on one port and on two.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use ringwire_engine::EngineOptions;
+use ringwire_engine::codec::Opcode;
+use ringwire_engine::tls::Transport;
+
+use crate::support::certificates::{usual, usual_client};
+use crate::support::client::{Client, Heard, PATIENCE};
+use crate::support::server::{Server, options};
+
+fn either() -> EngineOptions {
+    let mut options = options();
+    options.listen[0].transport = Transport::Either(usual().1.acceptor());
+    options
+}
+
+fn plain(address: SocketAddr) -> Client {
+    Client::connect_with(address, None)
+}
+
+fn upgrade(mut client: Client, address: SocketAddr) -> Client {
+    client.write(&Client::upgrade(address, "/"));
+    client.opened();
+    client
+}
+
+/// All that a server says to these bytes.
+fn answer_to(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("the server takes connections");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    stream.write_all(bytes).expect("the server reads");
+    let mut answer = Vec::new();
+    // It may end with a reset where bytes of ours were left unread.
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+#[test]
+fn plain_and_encrypted_share_a_port() {
+    let server = Server::start(either());
+    let address = server.address();
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(upgrade(plain(address), address));
+        clients.push(upgrade(Client::connect_with(address, Some(usual_client())), address));
+    }
+    for client in &mut clients {
+        client.echo("on one port");
+    }
+    clients.into_iter().for_each(Client::leave);
+    server.finish();
+}
+
+#[test]
+fn what_is_not_encrypted_is_told_so_in_plain_words() {
+    let server = Server::start(options());
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let answer = String::from_utf8(answer_to(server.address(), request.as_bytes())).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+    }
+    server.finish();
+}
+
+#[test]
+fn tls_on_a_plain_port_is_told_so_in_plain_words() {
+    let mut options = options();
+    options.listen.push(SocketAddr::from(([127, 0, 0, 1], 0)).into());
+    let server = Server::start(options);
+    let answer = answer_to(server.addresses()[1], &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("no TLS"), "{answer}");
+    server.finish();
+}
+
+#[test]
+fn a_proxys_header_comes_before_tls() {
+    let mut options = either();
+    options.listen[0].proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let server = Server::start(options);
+    let address = server.address();
+    // PROXY, version 2, TCP over IPv4, from 192.0.2.7:4711.
+    let header = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[192, 0, 2, 7, 127, 0, 0, 1, 18, 103, 1, 187]];
+    let mut client = Client::connect_with(address, Some(usual_client()));
+    (&mut client.stream()).write_all(&header.concat()).expect("the server reads");
+    client.write(b"GET /peer HTTP/1.1\r\nHost: a\r\n\r\n");
+    let body = client.answer().body;
+    assert!(body.contains("192.0.2.7:4711") && body.contains("TLSv1.3"), "{body}");
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn what_is_known_of_tls_reaches_the_application() {
+    let server = Server::start(options());
+    let mut client = server.connect();
+    client.write(b"GET /peer HTTP/1.1\r\nHost: a\r\n\r\n");
+    let body = client.answer().body;
+    for part in ["TLSv1.3", "TLS13_AES_256_GCM_SHA384", "server_name: Some(\"localhost\")", "resumed: false"] {
+        assert!(body.contains(part), "{part} is not in {body}");
+    }
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn keys_are_renewed_in_mid_stream() {
+    let server = Server::start(options());
+    let mut client = server.open();
+    for round in 0..5 {
+        client.writer().with_tls(|tls| tls.refresh_traffic_keys().expect("TLS 1.3"));
+        let message = vec![round; 70_000];
+        client.send(Opcode::Binary, &message);
+        assert_eq!(client.hear(), Heard::Binary(message));
+    }
+    client.leave();
+    server.finish();
+}
