@@ -78,26 +78,6 @@ test('an empty fragment at the end ends the message', TIMEOUT, async () => {
   await close(client, 1000);
 });
 
-test('compression is offered and declined, and the connection works', TIMEOUT, async () => {
-  let offered;
-  const finishRequest = (request) => {
-    offered = request.getHeader('Sec-WebSocket-Extensions');
-    request.end();
-  };
-  const client = new WebSocket(server.ws('/echo'), { finishRequest });
-  const upgraded = once(client, 'upgrade');
-  await once(client, 'open');
-  assert.match(offered, /permessage-deflate/);
-  const [response] = await upgraded;
-  assert.equal(response.headers['sec-websocket-extensions'], undefined);
-  assert.equal(client.extensions, '');
-  // Above the size from which ws compresses, had it been agreed.
-  client.send('x'.repeat(10_000));
-  const [data] = await once(client, 'message');
-  assert.equal(data.length, 10_000);
-  await close(client, 1000);
-});
-
 for (const payload of ['', 'p', 'x'.repeat(125)]) {
   test(`a pong carries the ${payload.length} bytes of its ping`, TIMEOUT, async () => {
     const client = await open();

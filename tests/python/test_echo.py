@@ -80,16 +80,6 @@ async def test_a_thousand_messages_in_flight_come_back_in_order(server):
 
 
 @scenario(seconds=20)
-async def test_compression_that_is_offered_is_declined_and_the_connection_works(server):
-    async with connect(server.ws("/echo"), compression="deflate") as client:
-        offered = client.request.headers["Sec-WebSocket-Extensions"]
-        assert "permessage-deflate" in offered
-        assert "Sec-WebSocket-Extensions" not in client.response.headers
-        await client.send("plain")
-        assert await client.recv() == "plain"
-
-
-@scenario(seconds=20)
 async def test_a_subprotocol_that_the_server_does_not_speak_is_not_answered(server):
     async with connect(server.ws("/echo"), subprotocols=["nobody.speaks.this"]) as client:
         assert client.subprotocol is None

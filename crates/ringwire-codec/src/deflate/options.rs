@@ -120,8 +120,8 @@ pub struct InflationLimit {
 }
 
 impl InflationLimit {
-    /// 200 times, from 1 MiB on.
-    pub const DEFAULT: Self = Self { ratio_max: 200, floor_bytes: 1 << 20 };
+    /// 200 times, from 4 MiB on: tests and tools send some MiB of one byte, services do not send more.
+    pub const DEFAULT: Self = Self { ratio_max: 200, floor_bytes: 4 << 20 };
 
     /// No limit but the one on messages.
     pub const NONE: Self = Self { ratio_max: usize::MAX, floor_bytes: 0 };
