@@ -179,6 +179,12 @@ pub struct ConnectFlags {
     /// Offer no compression
     #[arg(long)]
     pub no_deflate: bool,
+    /// With wss://, trust servers that these certificates (PEM) vouch for, and no others [default: the system's]
+    #[arg(long, value_name = "FILE.pem")]
+    pub ca: Option<PathBuf>,
+    /// With wss://, a certificate with its key to show to a server that asks for one
+    #[arg(long, value_name = "CERT.pem,KEY.pem")]
+    pub cert: Option<String>,
 }
 
 /// How to echo, as written.

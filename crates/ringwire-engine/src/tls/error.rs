@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 /// Files or names that TLS cannot be set up with. Says which, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,9 @@ pub enum TlsError {
     Certificate(CertificateFault),
     /// The peer has ended the connection with an alert, named here (RFC 8446 §6.2).
     Alert(String),
-    /// What came is no TLS, or breaks a rule of it; or nothing in common was found. Says what.
+    /// What came is no TLS.
+    NotTls,
+    /// What came breaks a rule of TLS, or nothing in common was found. Says what.
     Protocol(String),
     /// The peer needs more memory for one handshake message than a connection may have.
     TooLong,
@@ -53,6 +55,7 @@ impl fmt::Display for TlsError {
         match self {
             TlsError::Certificate(fault) => write!(f, "the peer's certificate {fault}"),
             TlsError::Alert(name) => write!(f, "the peer ended TLS with the alert {name}"),
+            TlsError::NotTls => f.write_str("TLS failed: what came is no TLS"),
             TlsError::Protocol(words) => write!(f, "TLS failed: {words}"),
             TlsError::TooLong => f.write_str("TLS failed: a handshake message is too long"),
             TlsError::KeysExhausted => f.write_str("TLS ended: the keys have been used for as long as is safe"),
@@ -83,6 +86,7 @@ impl From<Error> for TlsError {
         match error {
             Error::InvalidCertificate(fault) => TlsError::Certificate(fault.into()),
             Error::AlertReceived(alert) => TlsError::Alert(alert_name(alert)),
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsError::NotTls,
             other => TlsError::Protocol(other.to_string()),
         }
     }

@@ -289,6 +289,14 @@ impl Session {
         !self.output.is_empty()
     }
 
+    /// Why it is broken, if it is.
+    pub fn fault(&self) -> Option<&TlsError> {
+        match &self.end {
+            End::Failed(error) => Some(error),
+            End::Open | End::Said => None,
+        }
+    }
+
     /// Whether the peer has said that it will send nothing more.
     pub fn peer_has_ended(&self) -> bool {
         self.peer_has_ended

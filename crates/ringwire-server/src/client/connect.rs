@@ -1,13 +1,16 @@
 //! The opening handshake, client's side.
 
+use std::io;
 use std::time::Duration;
 
 use ringwire_codec::deflate::{Deflate, DeflateOptions};
 use ringwire_codec::extension::Negotiator;
 use ringwire_codec::handshake::{ClientHandshake, HandshakeError, Url, UrlError};
 use ringwire_codec::http::{Response, is_header};
+use ringwire_engine::tls::Session;
 
 use super::link::{Link, Progress};
+use super::trust;
 use super::wire::Wire;
 use crate::cli::ConnectFlags;
 use crate::failure::Failure;
@@ -35,11 +38,9 @@ pub(super) async fn connect(url: &str, flags: &ConnectFlags, token: Option<&str>
         };
         Failure::usage(format!("{url}: {fault}{hint}"))
     })?;
-    if parsed.is_secure() {
-        return Err(Failure::usage(format!("{url}: wss:// is not supported yet; use ws://")));
-    }
     let offer = Offer::new(flags, token)?;
-    let opening = tokio::time::timeout(CONNECT_TIMEOUT, open(&parsed, &offer)).await;
+    let session = parsed.is_secure().then(|| trust::session(&parsed, flags)).transpose()?;
+    let opening = tokio::time::timeout(CONNECT_TIMEOUT, open(&parsed, session, &offer)).await;
     opening.unwrap_or_else(|_| Err(Failure::new(format!("{parsed}: no answer within {} s", CONNECT_TIMEOUT.as_secs()))))
 }
 
@@ -78,9 +79,14 @@ fn header(line: &str) -> Result<(String, String), Failure> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-async fn open(url: &Url, offer: &Offer) -> Result<Wire, Failure> {
+async fn open(url: &Url, session: Option<Session>, offer: &Offer) -> Result<Wire, Failure> {
     let fault = |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{url}: {what}: {error}"));
-    let mut link = Link::connect(url).await.map_err(|error| fault("cannot connect", &error))?;
+    let broke = |error: io::Error| match trust::advice(url, &error) {
+        Some(words) => Failure::new(format!("{url}: {words}")),
+        None => fault("the connection broke", &error),
+    };
+    let mut link = Link::connect(url, session).await.map_err(|error| fault("cannot connect", &error))?;
+    link.secure().await.map_err(broke)?;
     let mut random = fastrand::Rng::new();
     let headers: Vec<_> = offer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let subprotocols: Vec<_> = offer.subprotocols.iter().map(String::as_str).collect();
@@ -93,7 +99,7 @@ async fn open(url: &Url, offer: &Offer) -> Result<Wire, Failure> {
     link.send(&handshake.request());
     let mut input = Vec::with_capacity(4096);
     loop {
-        let ended = match link.progress(&mut input).await.map_err(|error| fault("the connection broke", &error))? {
+        let ended = match link.progress(&mut input).await.map_err(broke)? {
             Progress::Sent => continue,
             Progress::Received => false,
             Progress::EndOfStream => true,

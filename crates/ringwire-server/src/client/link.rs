@@ -1,11 +1,13 @@
 //! A client's socket: bytes in, bytes out, whatever is between them and the network.
 //!
 //! [`Link::progress`] waits for whatever the socket can do next, receive or send. It may be dropped at any moment
-//! without losing a byte, so a client waits for it beside signals, timers and standard input.
+//! without losing a byte, so a client waits for it beside signals, timers and standard input. With TLS, what a client
+//! sends is encrypted when the socket is asked to take it, and what came is decrypted before anyone sees it.
 
 use std::io::{self, ErrorKind};
 
 use ringwire_codec::handshake::Url;
+use ringwire_engine::tls::Session;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -16,9 +18,20 @@ const INPUT_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Link {
     stream: TcpStream,
+    tls: Option<Tls>,
     output: Vec<u8>,
     /// Bytes of `output` that have gone out.
     sent: usize,
+}
+
+/// What encrypts a link.
+#[derive(Debug)]
+struct Tls {
+    session: Box<Session>,
+    /// What came, before it is decrypted.
+    input: Vec<u8>,
+    /// What waits to be encrypted. What is, is the link's output.
+    plain: Vec<u8>,
 }
 
 /// What the socket did.
@@ -33,27 +46,52 @@ pub(super) enum Progress {
 }
 
 impl Link {
-    /// Connects to the host of `url`. No proxy is asked.
-    pub(super) async fn connect(url: &Url) -> io::Result<Self> {
+    /// Connects to the host of `url`, and encrypts what goes there with `session` if there is one. No proxy is asked.
+    pub(super) async fn connect(url: &Url, session: Option<Session>) -> io::Result<Self> {
         let stream = TcpStream::connect((url.host(), url.port())).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, output: Vec::new(), sent: 0 })
+        let tls = session.map(|session| Tls { session: Box::new(session), input: Vec::new(), plain: Vec::new() });
+        Ok(Self { stream, tls, output: Vec::new(), sent: 0 })
+    }
+
+    /// Waits until what is sent is encrypted, if it is to be.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::InvalidData`] with a [`TlsError`](ringwire_engine::tls::TlsError) in it, if there is no TLS with that peer.
+    pub(super) async fn secure(&mut self) -> io::Result<()> {
+        let mut early = Vec::new();
+        while self.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking()) {
+            if self.progress(&mut early).await? == Progress::EndOfStream {
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, "it ended in the TLS handshake"));
+            }
+        }
+        debug_assert!(early.is_empty(), "a server does not speak first");
+        Ok(())
     }
 
     /// Puts bytes behind the output.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
+        match &mut self.tls {
+            Some(tls) => tls.plain.extend_from_slice(bytes),
+            None => self.output.extend_from_slice(bytes),
+        }
     }
 
     /// Bytes that wait to be sent.
     pub(super) fn output_bytes(&self) -> usize {
-        self.output.len() - self.sent
+        let plain = self.tls.as_ref().map_or(0, |tls| tls.plain.len());
+        plain + self.output.len() - self.sent
     }
 
     /// Waits for the socket to receive, behind what `input` holds, or to take some of the output. Cancel safe.
     pub(super) async fn progress(&mut self, input: &mut Vec<u8>) -> io::Result<Progress> {
-        let waits = if self.output_bytes() > 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         loop {
+            if let Some(progress) = self.tls_end()? {
+                return Ok(progress);
+            }
+            self.encrypt()?;
+            let has_output = self.sent < self.output.len();
+            let waits = if has_output { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             let ready = self.stream.ready(waits).await?;
             let (can_read, can_write) = (ready.is_readable() || ready.is_read_closed(), ready.is_writable());
             if can_read && let Some(progress) = self.receive(input)? {
@@ -65,13 +103,58 @@ impl Link {
         }
     }
 
+    /// Moves what is to be encrypted into the output, once what is there has gone out.
+    fn encrypt(&mut self) -> io::Result<()> {
+        let Some(Tls { session, plain, .. }) = &mut self.tls else { return Ok(()) };
+        let waits_for_handshake = session.is_handshaking();
+        if self.output.is_empty() {
+            let now: &[u8] = if waits_for_handshake { &[] } else { plain };
+            let sealed = session.transmit(now, &mut self.output);
+            sealed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            if !waits_for_handshake {
+                plain.clear();
+            }
+        }
+        Ok(())
+    }
+
     fn receive(&mut self, input: &mut Vec<u8>) -> io::Result<Option<Progress>> {
-        input.reserve(INPUT_BYTES);
-        match self.stream.try_read_buf(input) {
-            Ok(0) => Ok(Some(Progress::EndOfStream)),
-            Ok(_) => Ok(Some(Progress::Received)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        let received = match &mut self.tls {
+            None => &mut *input,
+            Some(tls) => &mut tls.input,
+        };
+        received.reserve(INPUT_BYTES);
+        match self.stream.try_read_buf(received) {
+            Ok(0) => return Ok(Some(Progress::EndOfStream)),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        self.decrypt(input)
+    }
+
+    /// Moves what has come to where it is wanted. Nothing, if TLS kept it all for itself.
+    fn decrypt(&mut self, plain: &mut Vec<u8>) -> io::Result<Option<Progress>> {
+        let Some(tls) = &mut self.tls else { return Ok(Some(Progress::Received)) };
+        let (before, was_handshaking) = (plain.len(), tls.session.is_handshaking());
+        let outcome = tls.session.receive(&mut tls.input, plain);
+        tls.input.clear();
+        if outcome.is_err() {
+            // The peer is told why, if it can be told at once.
+            let _ = tls.session.transmit(&[], &mut self.output);
+            let _ = self.transmit();
+        }
+        // What came before an end counts; the end is found again.
+        let moved = plain.len() > before || (was_handshaking && outcome.is_ok());
+        if moved { Ok(Some(Progress::Received)) } else { self.tls_end() }
+    }
+
+    /// Whether TLS has ended, well or not.
+    fn tls_end(&self) -> io::Result<Option<Progress>> {
+        let Some(Tls { session, .. }) = &self.tls else { return Ok(None) };
+        match session.fault() {
+            Some(error) => Err(io::Error::new(ErrorKind::InvalidData, error.clone())),
+            None => Ok(session.peer_has_ended().then_some(Progress::EndOfStream)),
         }
     }
 

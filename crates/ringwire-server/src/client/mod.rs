@@ -10,6 +10,7 @@ mod publish;
 mod rate;
 mod reporter;
 mod subscribe;
+mod trust;
 mod wire;
 
 use std::future::Future;

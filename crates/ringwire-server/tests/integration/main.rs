@@ -9,3 +9,4 @@ mod handshake;
 mod lifecycle;
 mod paths;
 mod support;
+mod tls;
