@@ -26,7 +26,8 @@ pub(crate) fn build(context: &Context, deadline: Deadline) -> Result<PathBuf, St
 pub(crate) struct Server {
     process: Guarded,
     log: PathBuf,
-    address: String,
+    /// `ws://ADDRESS:PORT` or `wss://ADDRESS:PORT`.
+    origin: String,
 }
 
 impl Server {
@@ -43,8 +44,8 @@ impl Server {
         loop {
             let said = fs::read_to_string(log).unwrap_or_default();
             if said.lines().any(|line| line.trim() == "ready") {
-                let address = address_in(&said).ok_or("the server is ready but did not say where it listens")?;
-                return Ok(Self { process, log: log.to_owned(), address });
+                let origin = origin_in(&said).ok_or("the server is ready but did not say where it listens")?;
+                return Ok(Self { process, log: log.to_owned(), origin });
             }
             if let Some(status) = process.ended()? {
                 return Err(format!("the server ended with {status} before it was ready\n{}", process::tail(log)));
@@ -58,17 +59,17 @@ impl Server {
 
     /// A WebSocket URL on this server.
     pub(crate) fn websocket_url(&self, path: &str) -> String {
-        format!("ws://{}{path}", self.address)
+        format!("{}{path}", self.origin)
     }
 
     /// An HTTP URL on this server.
     pub(crate) fn http_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.origin)
     }
 
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
-        let port = self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let port = self.origin.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         port.expect("an address that the server says has a port")
     }
 
@@ -86,12 +87,17 @@ impl Server {
     }
 }
 
-/// `ADDRESS:PORT` of the first `http://` URL in what the server said.
-fn address_in(said: &str) -> Option<String> {
-    let (_, after) = said.split_once("http://")?;
+/// Of the first `http://` or `https://` URL in what the server said: where WebSockets are.
+fn origin_in(said: &str) -> Option<String> {
+    let (before, after) = said.split_once("://")?;
+    let scheme = match before.rsplit(' ').next()? {
+        "http" => "ws",
+        "https" => "wss",
+        _ => return None,
+    };
     let end = after.find(|c: char| !matches!(c, '0'..='9' | '.' | ':' | '[' | ']')).unwrap_or(after.len());
     let address = &after[..end];
-    address.contains(':').then(|| address.to_owned())
+    address.contains(':').then(|| format!("{scheme}://{address}"))
 }
 
 #[cfg(test)]
@@ -101,10 +107,10 @@ mod tests {
     #[test]
     fn the_address_is_taken_from_the_first_url() {
         let said = "ringwire: listening on http://127.0.0.1:40913 (2 shards)\nready\n";
-        assert_eq!(address_in(said).as_deref(), Some("127.0.0.1:40913"));
-        assert_eq!(address_in("on http://[::1]:80/\n").as_deref(), Some("[::1]:80"));
-        assert_eq!(address_in("ready\n"), None);
-        assert_eq!(address_in("http://nowhere\n"), None);
+        assert_eq!(origin_in(said).as_deref(), Some("ws://127.0.0.1:40913"));
+        assert_eq!(origin_in("on https://[::1]:80/\n").as_deref(), Some("wss://[::1]:80"));
+        assert_eq!(origin_in("ready\n"), None);
+        assert_eq!(origin_in("http://nowhere\n"), None);
     }
 
     #[test]

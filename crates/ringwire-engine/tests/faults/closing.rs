@@ -94,3 +94,17 @@ fn a_drain_ends_in_time_beside_peers_that_never_answer() {
     assert!(took >= within && took < within + Duration::from_secs(2), "the drain took {took:?}");
     drop((deaf, strangers));
 }
+
+#[test]
+fn data_after_the_peers_close_is_ignored_and_nothing_follows_the_answer() {
+    let server = Server::start(options());
+    let mut client = server.open();
+    // A close frame with 1000; behind it a ping, a text, and what breaks the rules.
+    client.write(b"\x88\x82\0\0\0\0\x03\xE8\x89\x80\0\0\0\0\x81\x81\0\0\0\0x\xFF\xFF");
+    assert_eq!(client.hear(), Heard::Close(Some(1000), String::new()));
+    assert_eq!(client.hear(), Heard::End(None), "the server ends TCP at once");
+    drop(client);
+    assert_eq!(server.ended(1), [CloseReason::Clean { by: Side::Remote, code: Some(CloseCode::NORMAL) }]);
+    assert_eq!(server.wait(|_| true, |seen| seen.message_bytes), 0);
+    server.finish();
+}

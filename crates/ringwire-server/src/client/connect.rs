@@ -10,6 +10,7 @@ use ringwire_codec::http::{Response, is_header};
 use ringwire_engine::tls::Session;
 
 use super::link::{Link, Progress};
+use super::random::Random;
 use super::trust;
 use super::wire::Wire;
 use crate::cli::ConnectFlags;
@@ -58,6 +59,11 @@ impl Offer {
         if let Some(wrong) = flags.subprotocol.iter().find(|name| !is_header(name, "")) {
             return Err(Failure::usage(format!("--subprotocol {wrong}: a token is needed, such as graphql-ws")));
         }
+        // Each stands once (§4.1).
+        let is_twice = |at: usize| flags.subprotocol[..at].contains(&flags.subprotocol[at]);
+        if let Some(at) = (0..flags.subprotocol.len()).find(|&at| is_twice(at)) {
+            return Err(Failure::usage(format!("--subprotocol {}: it is offered twice", flags.subprotocol[at])));
+        }
         let deflate = || Box::new(Deflate::new(DEFLATE)) as Box<dyn Negotiator>;
         let extension = (!flags.no_deflate).then(deflate);
         Ok(Self { headers, subprotocols: flags.subprotocol.clone(), extension })
@@ -87,14 +93,14 @@ async fn open(url: &Url, session: Option<Session>, offer: &Offer) -> Result<Wire
     };
     let mut link = Link::connect(url, session).await.map_err(|error| fault("cannot connect", &error))?;
     link.secure().await.map_err(broke)?;
-    let mut random = fastrand::Rng::new();
+    let mut random = Random::new();
     let headers: Vec<_> = offer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let subprotocols: Vec<_> = offer.subprotocols.iter().map(String::as_str).collect();
     let handshake = ClientHandshake {
         headers: &headers,
         subprotocols: &subprotocols,
         extension: offer.extension.as_deref(),
-        ..ClientHandshake::new(url, std::array::from_fn(|_| random.u8(..)))
+        ..ClientHandshake::new(url, random.bytes())
     };
     link.send(&handshake.request());
     let mut input = Vec::with_capacity(4096);

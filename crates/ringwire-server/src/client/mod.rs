@@ -7,6 +7,7 @@ mod connect;
 mod echo;
 mod link;
 mod publish;
+mod random;
 mod rate;
 mod reporter;
 mod subscribe;

@@ -12,6 +12,7 @@ use ringwire_codec::{CloseCode, Decoder, DecoderLimits, Event, MaskKey, Message,
 use ringwire_codec::{encode_close, encode_frame, encode_message};
 
 use super::link::{Link, Progress};
+use super::random::Random;
 use crate::failure::Failure;
 
 /// Longest message that is taken: twice what the server lets be published leaves room for the combined form.
@@ -33,7 +34,7 @@ pub(super) struct Outbox {
     /// A message as the extension has it.
     scratch: Vec<u8>,
     extension: Option<Box<dyn Extension>>,
-    masks: fastrand::Rng,
+    random: Random,
     close_sent: bool,
 }
 
@@ -69,13 +70,13 @@ impl fmt::Display for PeerClose {
 
 impl Wire {
     /// A connection whose opening handshake is done; `early` came behind the server's response.
-    pub(super) fn new(link: Link, early: Vec<u8>, extension: Option<Box<dyn Extension>>, masks: fastrand::Rng) -> Self {
+    pub(super) fn new(link: Link, early: Vec<u8>, extension: Option<Box<dyn Extension>>, random: Random) -> Self {
         let limits = DecoderLimits {
             frame_bytes_max: MESSAGE_BYTES_MAX as u64,
             message_bytes_max: MESSAGE_BYTES_MAX,
             ..DecoderLimits::default()
         };
-        let outbox = Outbox { frames: Vec::new(), scratch: Vec::new(), extension, masks, close_sent: false };
+        let outbox = Outbox { frames: Vec::new(), scratch: Vec::new(), extension, random, close_sent: false };
         Self { link, decoder: Decoder::new(Role::Client, limits), input: early, outbox }
     }
 
@@ -193,6 +194,6 @@ impl Outbox {
 
     /// A fresh mask key (RFC 6455 §5.3).
     fn mask(&mut self) -> MaskKey {
-        MaskKey::new(self.masks.u32(..).to_ne_bytes())
+        MaskKey::new(self.random.bytes())
     }
 }

@@ -276,6 +276,7 @@ fn headers_and_urls_that_cannot_be_sent_are_refused_in_words() {
         (&[url, "--header", "Host: x"], "writes this field itself"),
         (&[url, "--header", "Sec-WebSocket-Key: x"], "writes this field itself"),
         (&[url, "--subprotocol", "a b"], "a token is needed"),
+        (&[url, "--subprotocol", "a", "--subprotocol", "a"], "twice"),
         (&["ws://user:secret@127.0.0.1:1/"], "--header"),
         (&["ws://127.0.0.1:1/#x"], "fragment"),
         (&["ws://[::1/"], "IPv6 in brackets"),

@@ -3,6 +3,7 @@
 //! Each check takes the text of one file (or the list of all) and gives faults; nothing here writes. The files are
 //! those that git tracks or would track. A fault fails the run, a warning is only printed.
 
+mod coverage;
 mod documents;
 mod hygiene;
 mod imports;
@@ -85,6 +86,7 @@ fn check(files: &[SourceFile]) -> Vec<Finding> {
     findings.extend(files.iter().filter(|file| file.path.ends_with(".rs")).flat_map(sources::check));
     findings.extend(sources::check_roots(files));
     findings.extend(documents::check(files));
+    findings.extend(coverage::check(files));
     findings.extend(files.iter().flat_map(hygiene::check));
     findings.extend(hygiene::check_presence(files));
     findings
