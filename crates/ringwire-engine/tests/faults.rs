@@ -9,6 +9,8 @@ mod support;
 /// Whether clients and servers speak TLS.
 const SECURE: bool = false;
 
+#[path = "faults/admission.rs"]
+mod admission;
 #[path = "faults/closing.rs"]
 mod closing;
 #[path = "faults/deflate.rs"]
@@ -21,3 +23,7 @@ mod limits;
 mod load;
 #[path = "faults/peers.rs"]
 mod peers;
+#[path = "faults/proxies.rs"]
+mod proxies;
+#[path = "faults/sessions.rs"]
+mod sessions;

@@ -18,3 +18,5 @@ mod limits;
 mod load;
 #[path = "faults/peers.rs"]
 mod peers;
+#[path = "faults/sessions.rs"]
+mod sessions;

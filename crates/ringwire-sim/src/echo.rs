@@ -6,7 +6,8 @@ use fastrand::Rng;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError, Upgrade,
+    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError, Timeout,
+    Upgrade,
 };
 
 use crate::client::{ASK, Log, OVERFLOW, answer};
@@ -73,6 +74,7 @@ pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
         CloseReason::Violation(_) => "on_close: violation",
         CloseReason::EndOfStream => "on_close: end of stream",
         CloseReason::Broken(_) => "on_close: broken",
+        CloseReason::TimedOut(Timeout::Pong) => "on_close: no pong",
         CloseReason::TimedOut(_) => "on_close: timed out",
         CloseReason::Flood => "on_close: flood",
         CloseReason::Shed => "on_close: shed",

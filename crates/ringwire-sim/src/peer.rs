@@ -88,6 +88,11 @@ impl Wire<'_> {
         *self.connection = Some(self.net.connect(self.peer, address));
     }
 
+    /// Where this end of the connection is.
+    pub fn address(&self) -> SocketAddr {
+        self.net.peer_address(self.held())
+    }
+
     /// Whether there is a connection to read from or write to.
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()

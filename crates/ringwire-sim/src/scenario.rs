@@ -13,7 +13,7 @@ use ringwire_engine::{
 };
 use ringwire_ring::{Driver, Waker};
 
-use crate::client::{HttpClient, Log, Script, Subscription, WebSocketClient};
+use crate::client::{HttpClient, Log, Rules, Script, Subscription, WebSocketClient};
 use crate::driver::{SimDriver, SimWaker};
 use crate::echo::Echo;
 use crate::fanout::Fanout;
@@ -51,9 +51,11 @@ pub enum Scenario {
 pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
     let mut rng = Rng::with_seed(seed);
     let faults = Faults::seeded(&mut rng);
+    let knows_peers = !faults.knows_no_peers;
     let world = World::new(rng.u64(..), faults, print);
     let log = Log::default();
     let mut options = options(&mut rng);
+    log.set_rules(rules(&mut options, knows_peers, &mut rng));
     let end = rng.u64(1..60);
     if scenario != Scenario::Echo {
         // Publishing must not be cut short for its effects to be checked.
@@ -119,6 +121,44 @@ fn options(rng: &mut Rng) -> EngineOptions {
         }],
         ..EngineOptions::default()
     }
+}
+
+/// Adds deadlines and limits that touch clients who do nothing wrong, each in some of the runs: long enough that only
+/// those who wait for the end come to feel them.
+fn rules(options: &mut EngineOptions, knows_peers: bool, rng: &mut Rng) -> Rules {
+    let mut rules = Rules::default();
+    let seldom = |rng: &mut Rng| rng.u32(0..4) == 0;
+    let timeouts = &mut options.listen[0].timeouts;
+    if rng.bool() {
+        timeouts.ping = Some(Duration::from_secs(rng.u64(30..100)));
+        timeouts.pong = Duration::from_secs(rng.u64(40..100));
+    }
+    if seldom(rng) {
+        timeouts.idle = Some(Duration::from_secs(rng.u64(60..300)));
+        rules.close_codes.push(1000);
+    }
+    if seldom(rng) {
+        timeouts.lifetime = Some(Duration::from_secs(rng.u64(80..300)));
+        rules.close_codes.push(1001);
+    }
+    let limits = &mut options.limits;
+    limits.control_frames_per_second_max = rng.u16(25..100);
+    if seldom(rng) {
+        limits.process_connections_max = Some(rng.u32(1..12));
+    }
+    if seldom(rng) {
+        limits.handshakes_max = rng.u32(1..5);
+        rules.lets_handshakes_go = true;
+    }
+    if seldom(rng) && knows_peers {
+        limits.address_connections_max = Some(rng.u32(1..4));
+        rules.limits_addresses = true;
+    }
+    if seldom(rng) && knows_peers {
+        options.listen[0].proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        rules.trusts_proxies = true;
+    }
+    rules
 }
 
 /// Everything but the handler and its clients.

@@ -4,7 +4,7 @@
 //! is bounded by [`PATIENCE`].
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ringwire_engine::codec::deflate::Deflate;
@@ -69,6 +69,15 @@ impl Client {
     /// A connection with this TLS, or none.
     pub(crate) fn connect_with(address: SocketAddr, tls: Option<ClientConnection>) -> Self {
         Self::adopt(TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections"), tls)
+    }
+
+    /// A connection from this IP address of the machine, without TLS.
+    pub(crate) fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this machine");
+        socket.connect_timeout(&address.into(), PATIENCE).expect("the server takes connections");
+        Self::adopt(socket.into(), None)
     }
 
     /// A connection that was made elsewhere, with what its TLS knows.

@@ -46,6 +46,10 @@ pub(crate) struct Seen {
     pub(crate) refused: usize,
     /// Calls of `on_drained`.
     pub(crate) drained: usize,
+    /// Who asked for the WebSockets that were accepted.
+    pub(crate) peers: Vec<Peer>,
+    /// Payloads of pongs that came in.
+    pub(crate) pongs: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -60,6 +64,8 @@ pub(crate) enum Ask {
     Connections(mpsc::Sender<usize>),
     /// To close all that are open.
     CloseAll(CloseCode),
+    /// To ping all that are open.
+    PingAll(&'static [u8]),
 }
 
 /// Echoes, and keeps accounts.
@@ -88,8 +94,8 @@ pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(|failed_before| failed_before.into_inner())
 }
 
-/// Descriptors of this process that only an engine has: rings and what wakes them. Clients of a test that has just
-/// ended may be closing meanwhile, so sockets do not count; that nobody listens is asked for by itself.
+/// Descriptors of this process that only an engine has: rings and what wakes them. Sockets are counted by themselves:
+/// an engine's are in its ring, not in this table.
 fn descriptors() -> usize {
     let open = std::fs::read_dir("/proc/self/fd").expect("procfs");
     let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
@@ -98,6 +104,31 @@ fn descriptors() -> usize {
         link.contains("[io_uring]") || link.contains("[eventfd]")
     };
     links.filter(is_engines).count()
+}
+
+/// Sockets with this local port that somebody holds: listeners, and connections whose server has not closed them. Those
+/// that the kernel alone still has, to see them out, have no inode.
+fn held_sockets(port: u16) -> usize {
+    let lines = |table: &str| std::fs::read_to_string(table).unwrap_or_default();
+    let tables = [lines("/proc/net/tcp"), lines("/proc/net/tcp6")];
+    let sockets = tables.iter().flat_map(|table| table.lines().skip(1)).filter(|line| {
+        let mut fields = line.split_whitespace();
+        let local = fields.nth(1).and_then(|address| address.rsplit(':').next());
+        let inode = fields.nth(7);
+        local.is_some_and(|hex| u16::from_str_radix(hex, 16) == Ok(port)) && inode.is_some_and(|inode| inode != "0")
+    });
+    sockets.count()
+}
+
+/// Waits until so many sockets have this local port; the kernel closes a socket a while after it was told to.
+fn wait_for_sockets(port: u16, count: usize) {
+    for _ in 0..400 {
+        if held_sockets(port) == count {
+            return;
+        }
+        pause(Duration::from_millis(25));
+    }
+    panic!("{} sockets of port {port} are held, not {count}", held_sockets(port));
 }
 
 /// Resident memory of this process.
@@ -190,10 +221,13 @@ impl Server {
 
     /// The audit, by when no client may be left: the next client is served, nothing is left, and the engine ends well.
     pub(crate) fn finish(self) {
+        // No connection is left that the engine has forgotten: what its port has are its listeners.
+        let listeners = self.engine.shards();
         let mut next = self.open();
         next.echo("and now the next one");
         next.leave();
         self.wait_empty();
+        wait_for_sockets(self.address().port(), listeners);
         self.engine.handle().drain(Duration::from_secs(5));
         self.join();
     }
@@ -204,6 +238,7 @@ impl Server {
         let address = engine.addresses()[0];
         engine.join().expect("no shard fails");
         assert!(TcpStream::connect(address).is_err(), "somebody still listens on {address}");
+        wait_for_sockets(address.port(), 0);
         let seen = accounts.seen.lock().expect("no holder panics");
         assert_eq!(seen.strays, 0, "every call names an open connection, and on_close comes once");
         assert_eq!(seen.reasons.len(), seen.upgraded, "every accepted connection gets its on_close");
@@ -276,6 +311,7 @@ impl Handler for Probe {
         let stray = self.open.insert(connection, false).is_some();
         self.note(|seen| {
             seen.upgraded += 1;
+            seen.peers.push(opening.peer.clone());
             seen.strays += usize::from(stray);
         });
         let service = opening.subprotocol.unwrap_or("none");
@@ -317,6 +353,14 @@ impl Handler for Probe {
         });
     }
 
+    fn on_pong(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, payload: &[u8]) {
+        let stray = self.open.get(&connection) != Some(&true);
+        self.note(|seen| {
+            seen.pongs.push(payload.to_vec());
+            seen.strays += usize::from(stray);
+        });
+    }
+
     fn on_http(&mut self, _cx: &mut Context<'_, Ask>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
         if request.path() == "/peer" {
             return Response::text(200, about(peer));
@@ -332,6 +376,11 @@ impl Handler for Probe {
             Ask::CloseAll(code) => {
                 for &connection in self.open.keys() {
                     cx.close(connection, code, "as the test wants");
+                }
+            }
+            Ask::PingAll(payload) => {
+                for &connection in self.open.keys() {
+                    cx.ping(connection, payload).expect("it is open");
                 }
             }
         }

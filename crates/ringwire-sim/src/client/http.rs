@@ -110,9 +110,11 @@ impl HttpClient {
             _ if killed => "reset by the network",
             _ if self.log.is_excused() => "ended by a drain or by shedding",
             (_, Some(503)) => "refused with 503",
+            (_, Some(429)) if self.log.rules().limits_addresses => "refused with 429",
             (_, None) if matches!(end, Read::Reset { .. }) && self.log.may_be_unanswered() => {
                 "lost by a failing accept"
             }
+            _ if self.log.rules().lets_handshakes_go && !self.told_last => "handshake let go",
             // A client that reads too little of its answers is told to go.
             (Kind::Requests(_), Some(200)) if self.told_last && !self.expected.is_empty() => "answered in part",
             (Kind::Requests(_), _) => {

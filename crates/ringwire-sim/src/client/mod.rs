@@ -34,6 +34,20 @@ struct Inner {
     lenient: bool,
     late: bool,
     scarce: bool,
+    rules: Rules,
+}
+
+/// What the listener's options may do to a client that does nothing wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    /// Codes that it may be closed with at any time: idle time, lifetime.
+    pub(crate) close_codes: Vec<u16>,
+    /// Its address may have too many connections.
+    pub(crate) limits_addresses: bool,
+    /// It may be let go of before its request is whole.
+    pub(crate) lets_handshakes_go: bool,
+    /// Proxies in 10.0.0.0/8 are believed.
+    pub(crate) trusts_proxies: bool,
 }
 
 impl Log {
@@ -60,6 +74,15 @@ impl Log {
     pub(crate) fn may_be_unanswered(&self) -> bool {
         let inner = self.inner.lock().expect("no holder panics");
         !inner.late || inner.scarce
+    }
+
+    /// The listener has these rules.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        self.inner.lock().expect("no holder panics").rules = rules;
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        self.inner.lock().expect("no holder panics").rules.clone()
     }
 
     /// From now on connections may end early: the shard drains, or sheds.

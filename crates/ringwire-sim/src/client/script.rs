@@ -61,10 +61,11 @@ pub(crate) enum Wrong {
     NotUtf8,
     CloseCode,
     TooBig,
+    Flood,
 }
 
 impl Wrong {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Wrong::Unmasked,
         Wrong::ReservedOpcode,
         Wrong::ReservedBit,
@@ -73,6 +74,7 @@ impl Wrong {
         Wrong::NotUtf8,
         Wrong::CloseCode,
         Wrong::TooBig,
+        Wrong::Flood,
     ];
 
     /// The close code that answers it (RFC 6455 §7.4.1).
@@ -80,6 +82,7 @@ impl Wrong {
         match self {
             Wrong::NotUtf8 => 1007,
             Wrong::TooBig => 1009,
+            Wrong::Flood => 1008,
             _ => 1002,
         }
     }
@@ -95,6 +98,7 @@ impl Wrong {
             Wrong::NotUtf8 => write_frame(out, true, Opcode::Text, &[b'a', 0xC0, 0x80], rng),
             Wrong::CloseCode => write_frame(out, true, Opcode::Close, &1005u16.to_be_bytes(), rng),
             Wrong::TooBig => write_frame(out, true, Opcode::Binary, &vec![0; too_big], rng),
+            Wrong::Flood => (0..400).for_each(|_| write_frame(out, true, Opcode::Pong, b"", rng)),
         }
     }
 }

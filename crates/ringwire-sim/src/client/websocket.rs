@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringwire_codec::handshake::{ClientHandshake, HandshakeError, Url};
 use ringwire_codec::http::Response;
+use ringwire_codec::proxy::SIGNATURE;
 use ringwire_codec::{CloseCode, Decoder, DecoderLimits, Event, Message, Opcode, Role, encode_close};
 
 use super::script::{Ending, Expected, Script, Step, write_frame};
@@ -175,7 +176,8 @@ impl WebSocketClient {
             return;
         }
         for payload in std::mem::take(&mut self.check.pings) {
-            if matches!(self.stage, Stage::Steps) && self.check.closed.is_none() {
+            let waits = self.stage == Stage::Waiting && self.script.ending == Ending::Wait;
+            if (self.stage == Stage::Steps || waits) && self.check.closed.is_none() {
                 write_frame(&mut self.writer.waiting, true, Opcode::Pong, &payload, rng);
             }
         }
@@ -214,7 +216,11 @@ impl WebSocketClient {
             // Subscribers have all been served by then.
             let late = self.log.is_late() && self.check.subscription.is_none();
             let waits = self.script.ending == Ending::Wait && (late || complete);
-            assert!(asked || other || waits, "{} is closed with {code:?}", self.describe());
+            let ruled = code.is_some_and(|code| self.log.rules().close_codes.contains(&code));
+            if ruled {
+                self.log.count("closed by a deadline");
+            }
+            assert!(asked || other || waits || ruled, "{} is closed with {code:?}", self.describe());
             if !asked {
                 // Who closes on its own need not answer what was on its way.
                 self.check.expected.clear();
@@ -230,11 +236,13 @@ impl WebSocketClient {
         let how = match (end, self.check.refused) {
             (Read::Refused, _) => "refused by the listener",
             (_, Some(503)) => "refused with 503",
+            (_, Some(429)) if self.log.rules().limits_addresses => "refused with 429",
             (_, Some(status)) => panic!("refused with {status}"),
             _ if killed => "reset by the network",
             (Read::Reset { .. }, _) if self.check.received_bytes == 0 && self.log.may_be_unanswered() => {
                 "lost by a failing accept"
             }
+            _ if self.decoder.is_none() && self.log.rules().lets_handshakes_go => "handshake let go",
             _ if self.log.is_excused() => "ended by a drain or by shedding",
             (_, None) => self.judge_ending(end),
         };
@@ -276,6 +284,12 @@ impl WebSocketClient {
             Ending::Wait | Ending::Abort | Ending::Stall => panic!("{} was ended by {end:?}", self.describe()),
         }
     }
+}
+
+/// What a proxy says of a client at this host.
+fn proxy_header(host: u8) -> Vec<u8> {
+    let addresses = [203, 0, 113, host, 10, 0, 0, 1, 0x12, 0x34, 0, 80];
+    [&SIGNATURE[..], &[0x21, 0x11, 0, 12], &addresses].concat()
 }
 
 /// What a handler closes with if [`send`](ringwire_engine::Context::send) is full (1013, try again later).
@@ -330,6 +344,10 @@ impl Peer for WebSocketClient {
         if self.stage == Stage::Start {
             wire.connect(self.address);
             self.writer.waiting = ClientHandshake::new(&self.url, self.nonce).request();
+            if self.log.rules().trusts_proxies && wire.address().is_ipv4() && wire.rng().bool() {
+                self.log.count("came through a proxy");
+                self.writer.waiting.splice(..0, proxy_header(wire.rng().u8(1..4)));
+            }
             self.stage = Stage::Steps;
         }
         self.writer.write(wire);

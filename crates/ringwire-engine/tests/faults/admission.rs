@@ -1,0 +1,180 @@
+//! Who gets in: connections of an address and of the process, handshakes in progress, requests that are too much.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ringwire_engine::codec::Opcode;
+use ringwire_engine::{CloseReason, EngineOptions};
+
+use crate::support::client::{Client, Heard};
+use crate::support::server::{Server, options, pause};
+
+/// A loopback address that is not the usual one.
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+/// Asks for a WebSocket until it is granted: places of those who leave are free a moment later.
+fn open_soon(connect: impl Fn() -> Client) -> Client {
+    for _ in 0..200 {
+        let mut client = connect();
+        if client.status() == Some(101) {
+            client.opened();
+            return client;
+        }
+        pause(Duration::from_millis(20));
+    }
+    panic!("the place does not come free");
+}
+
+fn asking(server: &Server, from: Option<IpAddr>) -> Client {
+    let mut client = match from {
+        Some(from) => Client::connect_from(from, server.address()),
+        None => server.connect(),
+    };
+    client.write(&Client::upgrade(server.address(), "/"));
+    client
+}
+
+#[test]
+fn an_address_over_its_limit_gets_429_and_others_do_not() {
+    let mut options = options();
+    options.limits.address_connections_max = Some(2);
+    // All shards count together.
+    options.shards = Some(2);
+    let server = Server::start(options);
+    let mut clients: Vec<_> = (0..2).map(|_| server.open()).collect();
+    for _ in 0..10 {
+        let mut third = asking(&server, None);
+        let answer = third.answer();
+        assert_eq!((answer.status, answer.retry_after.as_deref()), (429, Some("1")), "{answer:?}");
+        assert_eq!(third.hear(), Heard::End(None));
+    }
+    let mut other = Client::connect_from(OTHER, server.address());
+    other.write(&Client::upgrade(server.address(), "/"));
+    other.opened();
+    other.echo("from elsewhere");
+    other.leave();
+    clients.pop().expect("two").leave();
+    open_soon(|| asking(&server, None)).leave();
+    clients.into_iter().for_each(Client::leave);
+    server.wait_empty();
+    server.finish();
+}
+
+#[test]
+fn the_process_has_as_many_connections_as_it_may() {
+    let mut options = options();
+    options.limits.process_connections_max = Some(5);
+    options.shards = Some(2);
+    let server = Server::start(options);
+    let mut clients: Vec<_> = (0..5).map(|_| server.open()).collect();
+    for _ in 0..10 {
+        let mut sixth = asking(&server, None);
+        assert_eq!(sixth.answer().status, 503);
+        assert_eq!(sixth.hear(), Heard::End(None));
+    }
+    clients.pop().expect("five").leave();
+    open_soon(|| asking(&server, None)).leave();
+    clients.into_iter().for_each(Client::leave);
+    server.wait_empty();
+    server.finish();
+}
+
+fn few_handshakes() -> EngineOptions {
+    let mut options = options();
+    options.limits.handshakes_max = 10;
+    options
+}
+
+#[test]
+fn who_does_not_finish_a_request_keeps_nobody_out() {
+    let server = Server::start(few_handshakes());
+    let mut slow: Vec<_> = (0..50)
+        .map(|_| {
+            let mut client = server.connect();
+            let _ = client.try_write(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+            client
+        })
+        .collect();
+    let mut clients: Vec<_> = (0..20).map(|_| server.open()).collect();
+    clients.iter_mut().for_each(|client| client.echo("served"));
+    // The oldest have gone without a word; the youngest may still finish.
+    for gone in &mut slow[..40] {
+        assert!(matches!(gone.hear(), Heard::End(_)));
+    }
+    assert!(server.connections() <= 30, "{}", server.connections());
+    clients.into_iter().for_each(Client::leave);
+    drop(slow);
+    server.finish();
+}
+
+#[test]
+fn requests_that_are_whole_are_no_handshakes_in_progress() {
+    let server = Server::start(few_handshakes());
+    let visit = |mut visitor: Client| {
+        visitor.write(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(visitor.answer().status, 200);
+        visitor
+    };
+    let visitors: Vec<_> = (0..30).map(|_| visit(server.connect())).collect();
+    let mut visitors: Vec<_> = visitors.into_iter().map(visit).collect();
+    // Further requests that are not whole are.
+    for visitor in &mut visitors {
+        visitor.write(b"GET /second HTTP/1.1\r\n");
+        // Each has been seen before the next comes.
+        server.connections();
+    }
+    for gone in &mut visitors[..20] {
+        assert!(matches!(gone.hear(), Heard::End(_)));
+    }
+    for visitor in &mut visitors[20..] {
+        visitor.write(b"Host: a\r\n\r\n");
+        assert_eq!(visitor.answer().body, "GET /second ");
+    }
+    drop(visitors);
+    server.finish();
+}
+
+#[test]
+fn header_fields_and_targets_over_their_limits_get_431_and_414() {
+    let mut options = options();
+    options.limits.headers_max = 20;
+    options.limits.target_bytes_max = 100;
+    let server = Server::start(options);
+    let request = |target: usize, fields: usize| {
+        let target = "t".repeat(target - 1);
+        format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(fields - 1))
+    };
+    for (target, fields, status) in [(100, 20, 200), (101, 20, 414), (100, 21, 431)] {
+        let mut client = server.connect();
+        client.write(request(target, fields).as_bytes());
+        assert_eq!(client.answer().status, status, "{target} bytes, {fields} fields");
+    }
+    server.finish();
+}
+
+#[test]
+fn over_the_memory_of_the_process_the_connection_that_holds_most_goes_whichever_shard_has_it() {
+    const MIB: usize = 1 << 20;
+    let mut options = options();
+    options.shards = Some(2);
+    options.limits.process_memory_bytes_max = 6 * MIB;
+    let server = Server::start(options);
+    let mut thin: Vec<_> = (0..16).map(|_| server.open()).collect();
+    let mut fat = server.open();
+    let hoard = fat.frame(true, Opcode::Binary, &vec![1; 5 * MIB]);
+    fat.write(&hoard[..4 * MIB]);
+    let frames: Vec<_> = thin.iter_mut().map(|client| client.frame(true, Opcode::Binary, &[5; 250_000])).collect();
+    for (client, frame) in thin.iter_mut().zip(&frames) {
+        client.write(&frame[..200_000]);
+    }
+    // One of the two shards comes to be over the sum; the other may have the connection that must go.
+    assert_eq!(server.ended(1), [CloseReason::Shed]);
+    for (mut client, frame) in thin.into_iter().zip(frames) {
+        client.write(&frame[200_000..]);
+        assert_eq!(client.hear(), Heard::Binary(vec![5; 250_000]));
+        client.leave();
+    }
+    assert!(matches!(fat.hear(), Heard::End(_)));
+    assert_eq!(server.seen(|seen| seen.reasons.iter().filter(|&reason| *reason == CloseReason::Shed).count()), 1);
+    server.finish();
+}
