@@ -53,6 +53,44 @@ fn chunked(data: &[u8]) {
     assert_eq!(body(&data.chunks(1).collect::<Vec<_>>()), whole);
     let (a, b) = data.split_at(data.len() / 2);
     assert_eq!(body(&[a, b]), whole);
+    match whole {
+        Ok((body, taken, true)) => assert_eq!(reference(data), Some((body, taken))),
+        Err(BodyError::TooMuchSkipped) => {}
+        Ok((_, _, false)) | Err(_) => assert_eq!(reference(data), None),
+    }
+}
+
+/// A body in chunks and its length, read from a whole input as RFC 9112 §7.1 has it.
+fn reference(data: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let line = line(data, &mut at)?;
+        let digits = line.split(|byte| b"; \t".contains(byte)).next()?;
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let bytes = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        if bytes == 0 {
+            break;
+        }
+        let end = at.checked_add(usize::try_from(bytes).ok()?)?;
+        body.extend_from_slice(data.get(at..end)?);
+        at = end;
+        if data.get(at..at + 2)? != b"\r\n" {
+            return None;
+        }
+        at += 2;
+    }
+    while !line(data, &mut at)?.is_empty() {}
+    Some((body, at))
+}
+
+/// The line that begins at `at`, which moves behind its CRLF; a CR or LF by itself ends none.
+fn line<'a>(data: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
+    let rest = &data[*at..];
+    let end = rest.iter().position(|byte| b"\r\n".contains(byte))?;
+    *at += end + 2;
+    rest[end..].starts_with(b"\r\n").then_some(&rest[..end])
 }
 
 /// The body, how many bytes it took, and whether it came to its end.
