@@ -19,7 +19,8 @@ async function start(args = [], { listen = '127.0.0.1:0' } = {}) {
   process.once('exit', () => child.kill('SIGKILL'));
   try {
     const said = await ready(child, exited);
-    return new Server(child, exited, /http:\/\/([0-9.:[\]]+)/.exec(said)[1]);
+    const [, s, address] = /http(s?):\/\/([0-9.:[\]]+)/.exec(said);
+    return new Server(child, exited, s, address);
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -27,19 +28,21 @@ async function start(args = [], { listen = '127.0.0.1:0' } = {}) {
 }
 
 class Server {
-  constructor(child, exited, address) {
+  constructor(child, exited, s, address) {
     this.child = child;
+    /** What makes the schemes of an encrypted server: wss, https. */
+    this.s = s;
     this.exited = exited;
     /** HOST:PORT. */
     this.address = address;
   }
 
   ws(path) {
-    return `ws://${this.address}${path}`;
+    return `ws${this.s}://${this.address}${path}`;
   }
 
   http(path) {
-    return `http://${this.address}${path}`;
+    return `http${this.s}://${this.address}${path}`;
   }
 
   /** Asks the server to drain; resolves to its exit code. */

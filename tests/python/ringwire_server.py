@@ -39,9 +39,9 @@ class Server:
         except BaseException:
             self.kill()
             raise
-        found = re.search(r"http://([0-9.:\[\]]+)", self.output())
+        found = re.search(r"http(s?)://([0-9.:\[\]]+)", self.output())
         assert found, f"the server did not say where it listens:\n{self.output()}"
-        self.address = found[1]
+        self._s, self.address = found.groups()
         host, _, port = self.address.rpartition(":")
         self.endpoint = (host.strip("[]"), int(port))
 
@@ -52,11 +52,11 @@ class Server:
 
     def ws(self, path):
         """A WebSocket URL on this server."""
-        return f"ws://{self.address}{path}"
+        return f"ws{self._s}://{self.address}{path}"
 
     def http(self, path):
         """An HTTP URL on this server."""
-        return f"http://{self.address}{path}"
+        return f"http{self._s}://{self.address}{path}"
 
     def stop(self, with_signal=signal.SIGTERM):
         """Asks the server to drain and waits for its end; gives its exit code."""

@@ -95,6 +95,11 @@ pub(crate) fn program(context: &Context, names: &[&str], deadline: Deadline) -> 
     on_path(name).ok_or_else(|| format!("apt-get installed no {name}: install it by hand"))
 }
 
+/// Each of these programs, as [`program`] finds it.
+pub(crate) fn programs(context: &Context, names: &[&str], deadline: Deadline) -> Result<(), String> {
+    names.iter().try_for_each(|name| program(context, &[name], deadline).map(drop))
+}
+
 /// The folder that holds cargo-fuzz: any, if it is on the path, or one of its own that it is built into now.
 pub(crate) fn cargo_fuzz(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
     const VERSION: &str = "0.13.2";

@@ -94,7 +94,7 @@ fn build(context: &Context, deadline: Deadline) -> Outcome {
 
 fn python(context: &Context, deadline: Deadline) -> Outcome {
     let needs =
-        provision::program(context, &["curl"], deadline).and_then(|_curl| provision::python_clients(context, deadline));
+        provision::programs(context, &["curl", "openssl"], deadline).and_then(|()| provision::python_clients(context, deadline));
     with(context, needs, |python| {
         let mut pytest = against_server(context, &python, deadline)?;
         // Neither bytecode nor a cache is written into the source tree.
