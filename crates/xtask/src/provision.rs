@@ -78,6 +78,12 @@ pub(crate) fn program(context: &Context, names: &[&str], deadline: Deadline) -> 
         return Ok(found);
     }
     let name = names[0];
+    install(context, name, deadline)?;
+    on_path(name).ok_or_else(|| format!("apt-get installed no {name}: install it by hand"))
+}
+
+/// Installs Debian's package of this name, if this may be done.
+fn install(context: &Context, name: &str, deadline: Deadline) -> Result<(), String> {
     if on_path("apt-get").is_none() {
         return Err(format!("no {name} here, and no apt-get to install it with: install it by hand"));
     }
@@ -92,7 +98,22 @@ pub(crate) fn program(context: &Context, names: &[&str], deadline: Deadline) -> 
         process::run_quietly(&mut apt, &log(context, "apt-get")?, deadline)
             .map_err(|error| format!("{name} could not be installed: install it by hand ({error})"))?;
     }
-    on_path(name).ok_or_else(|| format!("apt-get installed no {name}: install it by hand"))
+    Ok(())
+}
+
+/// Makes sure that C programs can include `header`, which Debian's `package` has: installed now if this may be done.
+pub(crate) fn library(context: &Context, header: &str, package: &str, deadline: Deadline) -> Result<(), String> {
+    let log = log(context, "header")?;
+    let is_here = || {
+        let mut compiler = context.command("gcc");
+        compiler.args(["-x", "c", "-fsyntax-only", "-include", header, "/dev/null"]);
+        process::run_quietly(&mut compiler, &log, deadline)
+    };
+    if is_here().is_ok() {
+        return Ok(());
+    }
+    install(context, package, deadline)?;
+    is_here().map_err(|error| format!("{package} was installed, but C programs cannot include {header}: {error}"))
 }
 
 /// Each of these programs, as [`program`] finds it.

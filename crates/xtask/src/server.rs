@@ -64,7 +64,7 @@ impl Server {
 
     /// An HTTP URL on this server.
     pub(crate) fn http_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.origin)
+        format!("{}{path}", self.origin.replacen("ws", "http", 1))
     }
 
     /// The port it listens on.

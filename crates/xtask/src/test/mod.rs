@@ -3,6 +3,7 @@
 //! A step that fails does not stop the ones after it. A step that cannot run here is reported as skipped with the
 //! reason; under CI it has failed if what it lacks is something that CI must have.
 
+mod c_client;
 mod steps;
 
 use std::fmt;

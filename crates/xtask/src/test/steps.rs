@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::Outcome;
+use super::{Outcome, c_client};
 use crate::context::Context;
 use crate::process::{self, Deadline};
 use crate::tidy::SourceFile;
@@ -36,6 +36,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "build", about: "the release server builds", limit: minutes(10), run: build },
     Step { name: "python", about: "Python websockets and curl", limit: minutes(10), run: python },
     Step { name: "node", about: "Node's ws", limit: minutes(5), run: node },
+    Step { name: "c", about: "libwebsockets", limit: minutes(10), run: c },
     Step { name: "browser", about: "the page in Chromium", limit: minutes(10), run: browser },
     Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
     Step {
@@ -93,8 +94,8 @@ fn build(context: &Context, deadline: Deadline) -> Outcome {
 }
 
 fn python(context: &Context, deadline: Deadline) -> Outcome {
-    let needs =
-        provision::programs(context, &["curl", "openssl"], deadline).and_then(|()| provision::python_clients(context, deadline));
+    let needs = provision::programs(context, &["curl", "openssl"], deadline)
+        .and_then(|()| provision::python_clients(context, deadline));
     with(context, needs, |python| {
         let mut pytest = against_server(context, &python, deadline)?;
         // Neither bytecode nor a cache is written into the source tree.
@@ -109,6 +110,10 @@ fn node(context: &Context, deadline: Deadline) -> Outcome {
         let mut node = node_tests(context, &modules, "node", deadline)?;
         process::run(&mut node, deadline)
     })
+}
+
+fn c(context: &Context, deadline: Deadline) -> Outcome {
+    with(context, c_client::needs(context, deadline), |()| c_client::run(context, deadline))
 }
 
 fn browser(context: &Context, deadline: Deadline) -> Outcome {
