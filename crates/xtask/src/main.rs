@@ -16,6 +16,7 @@ mod server;
 mod slow;
 mod test;
 mod tidy;
+mod tls;
 
 use std::process::ExitCode;
 

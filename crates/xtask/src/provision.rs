@@ -39,6 +39,13 @@ pub(crate) fn autobahn(context: &Context, deadline: Deadline) -> Result<PathBuf,
     })
 }
 
+/// The venv of sslyze; says where its interpreter is.
+pub(crate) fn sslyze(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    let venv = context.target.join("sslyze-venv");
+    let pins = context.root.join("tests/tls/requirements.txt");
+    install_venv(context, &venv, &read(&pins)?, deadline, |pip| pip(&["-r", &path(&pins)]))
+}
+
 /// The npm packages of the Node and browser tests; says where their `node_modules` is.
 pub(crate) fn npm_packages(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
     let folder = context.folder("npm")?;
@@ -79,7 +86,10 @@ pub(crate) fn program(context: &Context, names: &[&str], deadline: Deadline) -> 
     }
     let name = names[0];
     install(context, name, deadline)?;
-    on_path(name).ok_or_else(|| format!("apt-get installed no {name}: install it by hand"))
+    names
+        .iter()
+        .find_map(|name| on_path(name))
+        .ok_or_else(|| format!("apt-get installed no {name}: install it by hand"))
 }
 
 /// Installs Debian's package of this name, if this may be done.

@@ -136,6 +136,8 @@ fn config(tls: &ServerTls, certified: CertifiedKey, provider: Arc<CryptoProvider
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(Only(Arc::new(certified))));
+    // The server's order: whoever would have a client choose badly is left without a say (RFC 9325 §4.2.1).
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![ALPN_HTTP_1_1.to_vec()];
     // All that a session's resumption needs is in its ticket: shards share a key, not a cache.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -61,7 +61,7 @@ pub enum Stream {
 pub struct TlsFacts {
     /// `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
-    /// Name of the cipher suite, as `TLS13_AES_256_GCM_SHA384`.
+    /// Name of the cipher suite, as `TLS13_AES_128_GCM_SHA256`.
     pub cipher_suite: String,
     /// The protocol agreed on (ALPN, RFC 7301), if the client asked for one.
     pub alpn: Option<String>,

@@ -8,7 +8,7 @@ use super::{Outcome, c_client};
 use crate::context::Context;
 use crate::process::{self, Deadline};
 use crate::tidy::SourceFile;
-use crate::{conformance, provision, server, slow, tidy};
+use crate::{conformance, provision, server, slow, tidy, tls};
 
 /// One step.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub(crate) const STEPS: &[Step] = &[
         run: release,
     },
     Step { name: "slow", about: "a client beside 1,000 slow ones", limit: minutes(10), run: slow_clients },
+    Step { name: "tls", about: "testssl.sh and sslyze", limit: minutes(15), run: scan_tls },
     Step { name: "fuzz", about: "each fuzz target for a moment", limit: minutes(10), run: fuzz },
     Step { name: "miri", about: "unsafe code under Miri", limit: minutes(10), run: miri },
     Step { name: "deny", about: "licences and sources of dependencies", limit: minutes(2), run: deny },
@@ -139,6 +140,13 @@ fn slow_clients(context: &Context, deadline: Deadline) -> Outcome {
     }
     let needs = provision::program(context, &["slowhttptest"], deadline);
     with(context, needs, |slowhttptest| slow::run(context, &slowhttptest, deadline))
+}
+
+fn scan_tls(context: &Context, deadline: Deadline) -> Outcome {
+    let needs = provision::program(context, &["openssl"], deadline)
+        .and_then(|_openssl| provision::program(context, &["testssl.sh", "testssl"], deadline))
+        .and_then(|testssl| Ok((testssl, provision::sslyze(context, deadline)?)));
+    with(context, needs, |(testssl, python)| tls::run(context, &testssl, &python, deadline))
 }
 
 /// The tests that are ignored but for this step, one at a time: these count system calls, memory and time, of the
