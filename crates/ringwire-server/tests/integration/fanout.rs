@@ -107,8 +107,8 @@ fn publish_to(server: &Server, readers: &mut [Socket], count: usize) {
 
 #[test]
 fn a_subscriber_that_stops_reading_delays_nobody_and_costs_no_memory() {
-    // It would be let go for not taking a ping in time, should the rest take long.
-    let server = Server::start_configured("timeouts.ping_interval_ms = 0\n");
+    // It would be let go for not reading in time, should the rest take long.
+    let server = Server::start_configured("[timeouts]\nping_interval_ms = 0\nunacknowledged_timeout_ms = 0\n");
     let mut stalled = server.socket("/ws/a");
     let mut readers: Vec<Socket> = (0..100).map(|_| server.socket("/ws/a")).collect();
     server.await_topic("a", "\"subscribers\":101");
