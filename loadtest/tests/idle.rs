@@ -4,15 +4,19 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ringwire_command, start_ringwire};
-use ringload::connect::Connector;
+use ringload::connect::{Connector, Opened};
 use ringload::meter::micros;
 use ringload::report::Report;
 use ringload::server::Server;
-use ringload::target::Target;
+use ringload::target::{Target, Wire};
 use ringload::workload::idle::{self, IdleOptions};
+use ringwire_codec::deflate::{Deflate, DeflateOptions};
+use ringwire_codec::{Decoder, DecoderLimits, Event, MaskKey, Opcode, Role, encode_message};
 use ringwire_ring::linux::raise_descriptor_limit;
 
 /// Longer than the server's handshake timeout, whose entries in its timer wheel are forgotten then.
@@ -51,8 +55,9 @@ fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) 
 
 /// Bytes of resident memory that each of so many idle connections adds to an empty server. While they are silent the
 /// server must use no CPU time.
-fn bytes_each(connections: usize) -> u64 {
-    let (server, target) = start_ringwire(1, "/echo");
+fn bytes_each(connections: usize, wire: Wire) -> u64 {
+    let (server, mut target) = start_ringwire(1, "/echo");
+    target.wire = wire;
     let process = server.process().expect("the server runs");
     use_every_buffer(&target);
     let before = process.resident_bytes().expect("the server runs");
@@ -70,10 +75,86 @@ fn bytes_each(connections: usize) -> u64 {
 #[ignore = "release measurement, run by cargo xtask test"]
 fn an_idle_connection_costs_at_most_512_bytes_and_no_cpu() {
     // The allocator asks for huge pages, of which one more or less is 116 bytes per connection: hence a second try.
-    let first = bytes_each(18_000);
+    let first = bytes_each(18_000, Wire::default());
     if first > 512 {
-        let second = bytes_each(18_000);
+        let second = bytes_each(18_000, Wire::default());
         assert!(second <= 512, "{first} bytes each, and {second} in the second try");
+    }
+}
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn an_idle_connection_that_may_compress_costs_at_most_1_kib() {
+    let wire = Wire::new(None, true).expect("no file is read");
+    let each = bytes_each(18_000, wire);
+    assert!(each <= 1024, "{each} bytes each");
+}
+
+/// zlib takes 268 KB to compress and 44 KB to inflate with its defaults (its manual, zconf.h).
+const ZLIB_BYTES: u64 = (268 + 44) * 1024;
+const TAKEOVER_CONNECTIONS: usize = 200;
+/// Some 50 KiB each on the wire: more than the receive buffers hold.
+const EXCHANGES: usize = 800;
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn a_connection_with_context_takeover_costs_at_most_what_zlib_takes_and_a_tenth() {
+    let file = std::env::temp_dir().join(format!("ringload-takeover-{}.toml", std::process::id()));
+    std::fs::write(&file, "[deflate]\nserver_no_context_takeover = false\nclient_no_context_takeover = false\n")
+        .expect("a file in the folder for such");
+    let mut command = ringwire_command(1, "/echo");
+    command.command.extend(["--config".to_owned(), file.to_str().expect("a path in UTF-8").to_owned()]);
+    let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
+    std::fs::remove_file(&file).expect("the server has read it");
+    let options = DeflateOptions { server_no_context_takeover: false, ..DeflateOptions::DEFAULT };
+    let offer = Arc::new(Deflate::new(DeflateOptions { client_no_context_takeover: false, ..options }));
+    let mut target = Target::parse(&server.url).expect("a valid URL");
+    target.wire.deflate = Some(offer);
+    // Longer than a window, so that each connection fills both of its own.
+    let numbers: Vec<String> = (0..20_000u64).map(|n| (n * 7919 % 99_991).to_string()).collect();
+    let text = numbers.join(",");
+    let process = server.process().expect("the server runs");
+    let mut connector = Connector::new(&target);
+    // What is received lies in the shard's buffers, whose memory is there once each has been filled.
+    let mut first = connector.open().expect("the server accepts");
+    (0..EXCHANGES).for_each(|_| exchange(&mut first, &text));
+    let before = process.resident_bytes().expect("the server runs");
+    let open = |_| {
+        let mut opened = connector.open().expect("the server accepts");
+        exchange(&mut opened, &text);
+        opened
+    };
+    let connections: Vec<Opened> = (0..TAKEOVER_CONNECTIONS).map(open).collect();
+    let after = process.resident_bytes().expect("the server runs");
+    let each = (after - before) / connections.len() as u64;
+    println!("{each} bytes each with context takeover ({before} before, {after} after); zlib's own: {ZLIB_BYTES}");
+    assert!(each <= ZLIB_BYTES * 11 / 10, "{each} bytes each");
+}
+
+/// Sends a message and reads it back, both compressed. The connection is idle then.
+fn exchange(opened: &mut Opened, text: &str) {
+    let Opened { stream, extension, .. } = opened;
+    let extension = extension.as_deref_mut().expect("permessage-deflate was agreed on");
+    let (mut frame, mut scratch) = (Vec::new(), Vec::new());
+    let mask = Some(MaskKey::new([1, 2, 3, 4]));
+    encode_message(&mut frame, Opcode::Text, text.as_bytes(), mask, extension, &mut scratch);
+    assert_eq!(frame[0], 0xC1, "it goes out compressed");
+    stream.write_all(&frame).expect("the server reads");
+    let mut decoder = Decoder::new(Role::Client, DecoderLimits::default());
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let mut read = stream.read(&mut buffer).expect("the echo comes");
+        assert!(read > 0, "the connection stays");
+        let mut rest = &mut buffer[..read];
+        while !rest.is_empty() {
+            let step = decoder.decode_with(rest, Some(&mut *extension)).expect("the server keeps to the protocol");
+            read = step.consumed;
+            if let Some(Event::Message(message)) = step.event {
+                assert!(message.bytes() == text.as_bytes());
+                return;
+            }
+            rest = &mut rest[read..];
+        }
     }
 }
 
