@@ -6,7 +6,7 @@
 //!
 //! Memory. Inflating needs some 47 KiB while a message comes in, compressing some 280 KiB while one goes out. Both
 //! belong to a [`Deflate`], which a shard has for itself, and go from message to message; a connection without context
-//! takeover owns 48 bytes. With takeover, what a connection received last is kept in a ring of the window's size, and
+//! takeover owns 40 bytes. With takeover, what a connection received last is kept in a ring of the window's size, and
 //! what it sent last in a compressor of its own; both are made when the first message needs them.
 //!
 //! What this module must never do: inflate more than the message limit and the [`InflationLimit`] allow before it
