@@ -112,7 +112,7 @@ fn no_match_reaches_beyond_the_window_agreed_on() {
                     };
                     let offer = format!("permessage-deflate; server_max_window_bits={window}");
                     let mut extension = server(options, &offer);
-                    let pieces = message.chunks(bytes / 3).chain([&message[..]]);
+                    let pieces = [&message[..]].into_iter().chain(message.chunks(bytes / 3));
                     let mut history = Vec::new();
                     for piece in pieces.take(8) {
                         if let Some(compressed) = encode(&mut *extension, piece) {
