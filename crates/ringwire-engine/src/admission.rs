@@ -1,8 +1,8 @@
 //! Who gets in.
 //!
 //! A connection that was accepted is counted, asked for its peer's address where the driver can tell, counted among those
-//! of that address, and only then read from. Who is too many is told so, with places kept for that
-//! ([`Limits::REFUSALS`](crate::Limits::REFUSALS)). Until its first request is whole, a connection is a handshake in
+//! of that address, and only then read from. Who is too many is told so, as far as places are kept for that
+//! ([`Limits::REFUSALS`](crate::Limits::REFUSALS)), and without words beyond: it takes nobody's place. Until its first request is whole, a connection is a handshake in
 //! progress; of these there may be so many, and one more sends the oldest away: peers who never finish take nobody's
 //! place but each other's.
 
@@ -16,6 +16,7 @@ use crate::connection::{Connection, Life, Protocol};
 use crate::context::Core;
 use crate::handler::{CloseReason, Handler, Response};
 use crate::inbound::Then;
+use crate::options::{Limits, ProxyHeader};
 use crate::shard::Shard;
 use crate::teardown::{CONTEXT_NONE, Leave};
 use crate::wheel::Tick;
@@ -52,10 +53,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn open(&mut self, socket: Socket, listener: u8) {
         let limits = &self.core.options.limits;
         let most = limits.process_connections_max.unwrap_or(u32::MAX);
-        let fits = self.core.slab.len() < limits.connections_max as usize;
+        let fits = self.core.slab.len() - self.core.refusals < limits.connections_max as usize;
         let admitted = self.ending.is_none() && fits && self.core.process.connect(most);
-        let Some(slot) = self.core.slab.insert(Connection::new(socket, listener, self.core.stamp)) else {
+        let may_come = admitted || self.core.refusals < Limits::REFUSALS as usize;
+        let connection = may_come.then(|| Connection::new(socket, listener, self.core.stamp));
+        let Some(slot) = connection.and_then(|connection| self.core.slab.insert(connection)) else {
             // Even the places for refusals are taken.
+            if admitted {
+                self.core.process.disconnect();
+            }
             self.submit(Op::Close(socket), CONTEXT_NONE);
             return;
         };
@@ -91,10 +97,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Err(error) => return self.end(slot, &CloseReason::Broken(error.kind())),
         };
         let listener = usize::from(connection.listener);
-        let is_trusted = self.core.options.listen[listener].trusts(address.ip());
+        let options = &self.core.options.listen[listener];
+        let is_trusted = options.trusts(address.ip());
+        let expects_header = options.proxy_header == ProxyHeader::Required;
         if let Protocol::Http(state) = &mut self.core.slab.at(slot).protocol {
             state.address = Some(address);
-            state.awaits_header = is_trusted;
+            state.awaits_header = is_trusted && expects_header;
         }
         self.receive(slot);
         // A trusted proxy's connections count for those that it names.
@@ -114,8 +122,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         ticket.is_some()
     }
 
-    /// Tells a connection that it is one too many, and ends it; but not before it is known in which language.
+    /// Tells a connection that it is one too many, and ends it; but not before it is known in which language. If too many
+    /// are being told so, it just ends.
     pub(crate) fn turn_away(&mut self, slot: u32, status: u16, words: &'static str) {
+        if !self.core.begin_refusal(slot) {
+            return self.end(slot, &CloseReason::Shed);
+        }
         let state = self.http_state(slot);
         if state.undecided {
             state.refused = Some((status, words));
@@ -138,10 +150,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// The connection is gone: it counts no more.
     pub(crate) fn discount(&mut self, slot: u32) {
-        self.core.handshake_over(slot);
-        let connection = self.core.slab.at(slot);
-        if std::mem::take(&mut connection.flags.admitted) {
-            self.core.process.disconnect();
+        self.core.stop_counting(slot);
+        if std::mem::take(&mut self.core.slab.at(slot).flags.refused) {
+            self.core.refusals -= 1;
         }
         if let Some(ticket) = self.core.slab.at(slot).ticket.take() {
             self.core.process.leave(ticket);
@@ -150,6 +161,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 }
 
 impl<M> Core<M> {
+    /// Counts a connection among those that are refused, and no longer among the others. `false`: there are too many.
+    fn begin_refusal(&mut self, slot: u32) -> bool {
+        self.stop_counting(slot);
+        if !std::mem::replace(&mut self.slab.at(slot).flags.refused, true) {
+            self.refusals += 1;
+        }
+        self.refusals <= Limits::REFUSALS as usize
+    }
+
+    /// The connection is no handshake in progress, and none of the process's connections, or not any more.
+    fn stop_counting(&mut self, slot: u32) {
+        self.handshake_over(slot);
+        if std::mem::take(&mut self.slab.at(slot).flags.admitted) {
+            self.process.disconnect();
+        }
+    }
+
     /// Adds a handshake in progress; gives the oldest one if there are now more than `most`.
     fn begin_handshake(&mut self, slot: u32, most: usize) -> Option<u32> {
         let generation = self.slab.id(slot).generation;

@@ -73,7 +73,7 @@ pub(crate) struct HttpState {
     pub(crate) chunked: Option<Box<ChunkedRequest>>,
     /// Whether it follows another one and has no deadline of its own yet.
     pub(crate) is_further: bool,
-    /// Whether a PROXY header may stand in front of all requests, and has not been seen.
+    /// Whether a PROXY header must stand in front of all requests, and has not been seen.
     pub(crate) awaits_header: bool,
     /// Whether the first byte is still to decide if the connection is encrypted.
     pub(crate) undecided: bool,
@@ -117,6 +117,8 @@ pub(crate) struct Flags {
     pub(crate) admitted: bool,
     /// It counts among the handshakes in progress.
     pub(crate) handshaking: bool,
+    /// It counts among those that are being told that they are too many.
+    pub(crate) refused: bool,
 }
 
 impl HttpState {

@@ -31,6 +31,8 @@ pub(crate) struct Core<M> {
     /// The same in ticks of the wheel.
     pub(crate) stamp: Tick,
     pub(crate) handshakes: Handshakes,
+    /// Connections that are being told that they are too many.
+    pub(crate) refusals: usize,
     /// What all shards share.
     pub(crate) process: Arc<Process>,
     pub(crate) shard: usize,

@@ -17,7 +17,7 @@ use ringwire_ring::{Driver, Waker};
 
 use crate::handler::Handler;
 use crate::mailbox::{Mailbox, Mailboxes, Post};
-use crate::options::{EngineOptions, Limits};
+use crate::options::{EngineOptions, Limits, ListenerOptions, ProxyHeader};
 use crate::process::Process;
 use crate::shard::{Shard, ShardInfo, Status};
 
@@ -130,8 +130,12 @@ fn check(options: &EngineOptions, shards: usize) -> Result<(), StartError> {
     if options.limits.headers_max > HEADERS_MAX {
         return refuse("headers_max may be 64 at most: there is no room for more header fields");
     }
-    if options.listen.iter().any(|listener| listener.proxy_header_required && listener.proxies.is_empty()) {
-        return refuse("proxy_header_required needs proxies: addresses of those who are to send the header");
+    let wants_header = |listener: &ListenerOptions| listener.proxy_header == ProxyHeader::Required;
+    if options.listen.iter().any(|listener| wants_header(listener) && listener.proxies.is_empty()) {
+        return refuse("proxy_header needs proxies: addresses of those who are to send the header");
+    }
+    if let Some(name) = options.listen.iter().find_map(|listener| listener.timeouts.zero()) {
+        return Err(StartError::Options(format!("the timeout {name} may not be zero: give it some time, or none")));
     }
     if !options.receive_buffers.is_power_of_two() || options.receive_buffers > 32_768 {
         return refuse("receive_buffers must be a power of two of at most 32768");
@@ -325,6 +329,33 @@ impl<M: Send + 'static> Drop for Engine<M> {
         }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_without_any_time_is_refused_by_name() {
+        type Set = fn(&mut crate::Timeouts);
+        let zeros: [(&str, Set); 8] = [
+            ("handshake", |timeouts| timeouts.handshake = Duration::ZERO),
+            ("keep_alive", |timeouts| timeouts.keep_alive = Duration::ZERO),
+            ("close", |timeouts| timeouts.close = Duration::ZERO),
+            ("ping", |timeouts| timeouts.ping = Some(Duration::ZERO)),
+            ("pong", |timeouts| timeouts.pong = Duration::ZERO),
+            ("idle", |timeouts| timeouts.idle = Some(Duration::ZERO)),
+            ("lifetime", |timeouts| timeouts.lifetime = Some(Duration::ZERO)),
+            ("unacknowledged", |timeouts| timeouts.unacknowledged = Some(Duration::ZERO)),
+        ];
+        check(&EngineOptions::default(), 1).expect("the defaults make sense");
+        for (name, set) in zeros {
+            let mut options = EngineOptions::default();
+            set(&mut options.listen[0].timeouts);
+            let error = check(&options, 1).expect_err(name).to_string();
+            assert!(error.contains(&format!("the timeout {name} may")), "{error}");
         }
     }
 }

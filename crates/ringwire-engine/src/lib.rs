@@ -41,7 +41,7 @@ pub use engine::{Engine, Handle, StartError, start};
 pub use handler::{Accept, Body, CloseReason, Handler, Opening, Peer, Response, Side, Timeout, Transmit, Upgrade};
 pub use mailbox::{Mailbox, Mailboxes, Post};
 pub use network::{Network, NetworkError};
-pub use options::{EngineOptions, Limits, ListenerOptions, Timeouts};
+pub use options::{EngineOptions, Limits, ListenerOptions, ProxyHeader, Timeouts};
 pub use process::Process;
 pub use ringwire_codec as codec;
 pub use ringwire_ring as ring;

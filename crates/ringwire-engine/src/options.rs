@@ -69,12 +69,23 @@ pub struct ListenerOptions {
     pub timeouts: Timeouts,
     /// Whether they are encrypted.
     pub transport: Transport,
-    /// Where proxies are that are believed when they say whose a connection or a request is: with the PROXY protocol's
-    /// header, version 2, or with `X-Forwarded-For`. From anywhere else the first is a bad request, and the second says
-    /// nothing.
+    /// Where proxies are that are believed when they say whose a request is, with `X-Forwarded-For`, or whose a
+    /// connection is, if `proxy_header` says that they do. From anywhere else a PROXY header is a bad request, and
+    /// `X-Forwarded-For` says nothing.
     pub proxies: Vec<Network>,
-    /// Whether these must send a PROXY header in front of each connection. One that does not gets 400.
-    pub proxy_header_required: bool,
+    /// Whether these send a PROXY header in front of each connection.
+    pub proxy_header: ProxyHeader,
+}
+
+/// Whether trusted proxies send the PROXY protocol's header, version 2. There is no guessing: a proxy that sends none
+/// would let each of its clients make one up (proxy-protocol.txt §2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// They send none. One is a bad request.
+    #[default]
+    Off,
+    /// In front of each connection. One without it gets 400.
+    Required,
 }
 
 impl ListenerOptions {
@@ -91,7 +102,7 @@ impl From<SocketAddr> for ListenerOptions {
             timeouts: Timeouts::default(),
             transport: Transport::default(),
             proxies: Vec::new(),
-            proxy_header_required: false,
+            proxy_header: ProxyHeader::Off,
         }
     }
 }
@@ -138,7 +149,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Descriptors kept beyond `connections_max`, to tell those over it that they are.
+    /// Descriptors kept beyond `connections_max`, to tell those over a limit that they are. While so many of a shard are
+    /// being told, one more ends without words.
     pub const REFUSALS: u32 = 64;
 }
 
@@ -191,6 +203,23 @@ pub struct Timeouts {
     /// How long bytes may be under way without an acknowledgement, or the peer's window stay closed, before the kernel
     /// breaks the connection (`TCP_USER_TIMEOUT`). `None`: the system's retries, some 15 minutes.
     pub unacknowledged: Option<Duration>,
+}
+
+impl Timeouts {
+    /// The name of one that is zero: none makes sense without any time.
+    pub(crate) fn zero(&self) -> Option<&'static str> {
+        let all = [
+            ("handshake", Some(self.handshake)),
+            ("keep_alive", Some(self.keep_alive)),
+            ("close", Some(self.close)),
+            ("ping", self.ping),
+            ("pong", Some(self.pong)),
+            ("idle", self.idle),
+            ("lifetime", self.lifetime),
+            ("unacknowledged", self.unacknowledged),
+        ];
+        all.into_iter().find(|(_, time)| time.is_some_and(|time| time.is_zero())).map(|(name, _)| name)
+    }
 }
 
 impl Default for Timeouts {

@@ -1,24 +1,25 @@
 //! Whose connection or request it is, as trusted proxies say: the PROXY protocol in front of a connection,
 //! `X-Forwarded-For` in a request.
 //!
-//! Both are believed only if the connection comes from an address that its listener trusts. The PROXY header is taken
-//! off before anything else looks at the bytes.
+//! Both are believed only if the connection comes from an address that its listener trusts. A PROXY header must be there
+//! or must not, as the listener's options say; it is never guessed at, since a proxy that sends none would let its
+//! clients make one up. It is taken off before anything else looks at the bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ringwire_codec::http::Request;
-use ringwire_codec::proxy::{self, ProxyError, Source};
+use ringwire_codec::proxy::{self, Source};
 use ringwire_ring::Driver;
 
 use crate::admission::ADDRESS_WORDS;
-use crate::connection::{HttpState, Protocol};
+use crate::connection::{HttpState, Life, Protocol};
 use crate::handler::{Handler, Peer};
 use crate::options::ListenerOptions;
 use crate::shard::Shard;
 
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Takes a PROXY header off the front of a trusted connection, if `bytes` are still part of one. Gives how many of
-    /// them; `None` if all, or if the connection has been refused.
+    /// Takes a PROXY header off the front of a trusted connection that must have one, if `bytes` are still part of it.
+    /// Gives how many of them; `None` if all, or if the connection has ended.
     pub(crate) fn take_proxy_header(&mut self, slot: u32, bytes: &[u8]) -> Option<usize> {
         let Some(state) = self.awaiting_header(slot) else { return Some(0) };
         let had = state.buffer.len();
@@ -40,13 +41,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Ok(Some(header)) => {
                 state.buffer = Vec::new();
                 state.awaits_header = false;
-                self.on_proxy_header(slot, header.source).then_some(header.header_bytes - had)
+                self.on_proxy_header(slot, header.source);
+                // Who is refused inside TLS learns it from what is behind the header.
+                (self.core.slab.at(slot).life == Life::Live).then_some(header.header_bytes - had)
             }
-            Err(error) => self.on_no_header(slot, had, error),
+            Err(error) => {
+                self.refuse(slot, 400, &format!("{error}\n"));
+                None
+            }
         }
     }
 
-    /// The state of a connection whose first bytes may be a PROXY header.
+    /// The state of a connection whose first bytes must be a PROXY header.
     fn awaiting_header(&mut self, slot: u32) -> Option<&mut HttpState> {
         match &mut self.core.slab.at(slot).protocol {
             Protocol::Http(state) => Some(&mut **state).filter(|state| state.awaits_header),
@@ -54,34 +60,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// A trusted peer has said whose connection it is. `false`: that one has too many.
-    fn on_proxy_header(&mut self, slot: u32, source: Source) -> bool {
-        let Source::Client { client, .. } = source else { return true };
+    /// A trusted peer has said whose connection it is. Refuses it if that one has too many.
+    fn on_proxy_header(&mut self, slot: u32, source: Source) {
+        let Source::Client { client, .. } = source else { return };
         if let Protocol::Http(state) = &mut self.core.slab.at(slot).protocol {
             state.proxy = state.address.replace(client);
         }
-        let admitted = self.admit_address(slot, client);
-        if !admitted {
+        if !self.admit_address(slot, client) {
             self.turn_away(slot, 429, ADDRESS_WORDS);
         }
-        admitted
-    }
-
-    /// What a trusted peer sends is no PROXY header: it may be a plain connection, unless the header must be there or
-    /// had begun.
-    fn on_no_header(&mut self, slot: u32, had: usize, error: ProxyError) -> Option<usize> {
-        let listener = usize::from(self.core.slab.at(slot).listener);
-        let is_required = self.core.options.listen[listener].proxy_header_required;
-        if is_required || error != ProxyError::NoSignature {
-            self.refuse(slot, 400, &format!("{error}\n"));
-            return None;
-        }
-        let state = self.awaiting_header(slot)?;
-        state.awaits_header = false;
-        // Empty lines may stand before a request, and a header begins with some: what was held is of the request.
-        state.buffer.truncate(had);
-        state.wanted_bytes = 0;
-        Some(0)
     }
 
     /// What is known of the peer that sends this request.

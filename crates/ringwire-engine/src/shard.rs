@@ -112,6 +112,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 now,
                 stamp: Tick::of(now),
                 handshakes: Handshakes::default(),
+                refusals: 0,
                 process,
                 shard: info.shard,
                 mailboxes,

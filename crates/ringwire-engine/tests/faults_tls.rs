@@ -6,6 +6,8 @@ mod support;
 /// Whether clients and servers speak TLS.
 const SECURE: bool = true;
 
+#[path = "faults/admission.rs"]
+mod admission;
 #[path = "faults/closing.rs"]
 mod closing;
 #[path = "faults/deflate.rs"]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringwire_codec::DecoderLimits;
 use ringwire_engine::{
-    EngineOptions, Handler, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, Shard, ShardInfo, Status,
-    Timeouts,
+    EngineOptions, Handler, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, ProxyHeader, Shard, ShardInfo,
+    Status, Timeouts,
 };
 use ringwire_ring::{Driver, Waker};
 
@@ -156,6 +156,7 @@ fn rules(options: &mut EngineOptions, knows_peers: bool, rng: &mut Rng) -> Rules
     }
     if seldom(rng) && knows_peers {
         options.listen[0].proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        options.listen[0].proxy_header = ProxyHeader::Required;
         rules.trusts_proxies = true;
     }
     rules

@@ -34,8 +34,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn decide_transport(&mut self, slot: u32, bytes: &[u8]) {
         let connection = self.core.slab.at(slot);
         let Protocol::Http(state) = &mut connection.protocol else { return };
-        // What was held of a PROXY header that was none came first.
-        let Some(&first) = state.buffer.first().or(bytes.first()).filter(|_| state.undecided) else { return };
+        let Some(&first) = bytes.first().filter(|_| state.undecided) else { return };
         state.undecided = false;
         let refused = state.refused;
         let transport = &self.core.options.listen[usize::from(connection.listener)].transport;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ringwire_engine::codec::Opcode;
-use ringwire_engine::{CloseReason, EngineOptions};
+use ringwire_engine::{CloseReason, EngineOptions, Limits};
 
 use crate::support::client::{Client, Heard};
 use crate::support::server::{Server, options, pause};
@@ -30,8 +30,23 @@ fn asking(server: &Server, from: Option<IpAddr>) -> Client {
         Some(from) => Client::connect_from(from, server.address()),
         None => server.connect(),
     };
-    client.write(&Client::upgrade(server.address(), "/"));
+    // Inside TLS, who is one too many gets no further than its handshake.
+    let _ = client.try_write(&Client::upgrade(server.address(), "/"));
     client
+}
+
+/// A connection that is one too many is told so, inside TLS with an alert, and ends.
+fn assert_turned_away(server: &Server, status: u16) {
+    let mut client = server.connect();
+    if crate::SECURE {
+        let error = client.try_write(&Client::upgrade(server.address(), "/")).expect_err("an alert");
+        assert!(error.to_string().contains("InternalError"), "{error}");
+        return;
+    }
+    client.write(&Client::upgrade(server.address(), "/"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.retry_after.as_deref()), (status, Some("1")), "{answer:?}");
+    assert_eq!(client.hear(), Heard::End(None));
 }
 
 #[test]
@@ -43,10 +58,7 @@ fn an_address_over_its_limit_gets_429_and_others_do_not() {
     let server = Server::start(options);
     let mut clients: Vec<_> = (0..2).map(|_| server.open()).collect();
     for _ in 0..10 {
-        let mut third = asking(&server, None);
-        let answer = third.answer();
-        assert_eq!((answer.status, answer.retry_after.as_deref()), (429, Some("1")), "{answer:?}");
-        assert_eq!(third.hear(), Heard::End(None));
+        assert_turned_away(&server, 429);
     }
     let mut other = Client::connect_from(OTHER, server.address());
     other.write(&Client::upgrade(server.address(), "/"));
@@ -68,15 +80,65 @@ fn the_process_has_as_many_connections_as_it_may() {
     let server = Server::start(options);
     let mut clients: Vec<_> = (0..5).map(|_| server.open()).collect();
     for _ in 0..10 {
-        let mut sixth = asking(&server, None);
-        assert_eq!(sixth.answer().status, 503);
-        assert_eq!(sixth.hear(), Heard::End(None));
+        assert_turned_away(&server, 503);
     }
     clients.pop().expect("five").leave();
     open_soon(|| asking(&server, None)).leave();
     clients.into_iter().for_each(Client::leave);
     server.wait_empty();
     server.finish();
+}
+
+/// Opens a WebSocket from another address, though one address has more connections than it may.
+fn assert_others_get_in(server: &Server) {
+    let mut other = asking(server, Some(OTHER));
+    assert_eq!(other.status(), Some(101));
+    other.opened();
+    other.echo("from elsewhere");
+    other.leave();
+}
+
+#[test]
+fn who_is_turned_away_and_says_nothing_is_no_handshake_in_progress() {
+    let mut options = few_handshakes();
+    options.limits.address_connections_max = Some(1);
+    let server = Server::start(options);
+    let first = server.open();
+    let silent: Vec<_> = (0..30).map(|_| server.connect()).collect();
+    for _ in 0..3 {
+        assert_others_get_in(&server);
+    }
+    first.leave();
+    drop(silent);
+    server.wait_empty();
+    server.finish();
+}
+
+#[test]
+fn who_is_turned_away_takes_nobodys_place() {
+    for process_connections_max in [None, Some(5)] {
+        let mut options = options();
+        options.limits.address_connections_max = Some(1);
+        options.limits.connections_max = 100;
+        options.limits.process_connections_max = process_connections_max;
+        // They are seen out for longer than the test takes.
+        options.listen[0].timeouts.close = Duration::from_secs(100);
+        let server = Server::start(options);
+        let first = server.open();
+        let refused: Vec<_> = (0..200).map(|_| server.connect()).collect();
+        // Beyond those that are told why, they just end.
+        let most = 1 + Limits::REFUSALS as usize;
+        let few = (0..400).any(|_| {
+            pause(Duration::from_millis(25));
+            server.connections() <= most
+        });
+        assert!(few, "{} connections", server.connections());
+        assert_others_get_in(&server);
+        first.leave();
+        drop(refused);
+        server.wait_empty();
+        server.finish();
+    }
 }
 
 fn few_handshakes() -> EngineOptions {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ringwire_engine::codec::proxy::SIGNATURE;
-use ringwire_engine::{EngineOptions, Network, Peer};
+use ringwire_engine::{EngineOptions, Network, Peer, ProxyHeader};
 
 use crate::support::client::{Client, Heard};
 use crate::support::server::{Server, options};
@@ -13,6 +13,18 @@ fn behind_proxies() -> EngineOptions {
     let mut options = options();
     options.listen[0].proxies = vec!["127.0.0.2".parse().unwrap(), "10.0.0.0/8".parse::<Network>().unwrap()];
     options
+}
+
+/// The same, where the proxies send headers.
+fn behind_headers() -> EngineOptions {
+    let mut options = behind_proxies();
+    options.listen[0].proxy_header = ProxyHeader::Required;
+    options
+}
+
+/// What a proxy sends in front of a connection of its own.
+fn local_header() -> Vec<u8> {
+    [&SIGNATURE[..], &[0x20, 0, 0, 0]].concat()
 }
 
 fn proxy(server: &Server) -> Client {
@@ -60,7 +72,7 @@ fn a_handler_is_told_who_asks() {
 
 #[test]
 fn a_trusted_proxy_names_the_client_of_a_connection_in_any_split() {
-    let server = Server::start(behind_proxies());
+    let server = Server::start(behind_headers());
     for pieces in [usize::MAX, 1, 17] {
         let mut client = proxy(&server);
         let own = client.stream().local_addr().expect("its address");
@@ -80,9 +92,14 @@ fn a_trusted_proxy_names_the_client_of_a_connection_in_any_split() {
 
 #[test]
 fn a_proxys_own_connections_and_plain_ones_keep_its_address() {
-    let server = Server::start(behind_proxies());
-    let local = [&SIGNATURE[..], &[0x20, 0, 0, 0]].concat();
-    for start in [&local[..], b"", b"\r\n\r\n"] {
+    let plain = [b"".to_vec(), b"\r\n\r\n".to_vec()];
+    for (options, starts) in [(behind_headers(), &[local_header()][..]), (behind_proxies(), &plain)] {
+        keeps_its_address(Server::start(options), starts);
+    }
+}
+
+fn keeps_its_address(server: Server, starts: &[Vec<u8>]) {
+    for start in starts {
         let mut client = proxy(&server);
         let own = client.stream().local_addr().expect("its address");
         for byte in start {
@@ -99,20 +116,27 @@ fn a_proxys_own_connections_and_plain_ones_keep_its_address() {
 
 #[test]
 fn a_header_from_elsewhere_is_a_bad_request() {
-    let server = Server::start(behind_proxies());
-    let mut client = server.connect();
-    client.write(&header([203, 0, 113, 7], 4711));
-    assert_eq!(client.answer().status, 400);
-    assert_eq!(client.hear(), Heard::End(None));
-    drop(client);
+    let server = Server::start(behind_headers());
+    is_bad(server.connect());
     server.finish();
 }
 
 #[test]
+fn a_header_that_is_not_asked_for_is_a_bad_request_whoever_sends_it() {
+    let server = Server::start(behind_proxies());
+    is_bad(proxy(&server));
+    server.finish();
+}
+
+fn is_bad(mut client: Client) {
+    client.write(&header([203, 0, 113, 7], 4711));
+    assert_eq!(client.answer().status, 400);
+    assert_eq!(client.hear(), Heard::End(None));
+}
+
+#[test]
 fn a_header_that_is_malformed_or_required_and_missing_gets_400_with_words() {
-    let mut options = behind_proxies();
-    options.listen[0].proxy_header_required = true;
-    let server = Server::start(options);
+    let server = Server::start(behind_headers());
     let mut wrong = header([203, 0, 113, 7], 4711);
     wrong[13] = 0x13;
     let upgrade = Client::upgrade(server.address(), "/");
@@ -152,7 +176,7 @@ fn forwarded_for_is_believed_of_trusted_peers_only() {
 
 #[test]
 fn connections_through_a_proxy_count_for_the_clients_that_it_names() {
-    let mut options = behind_proxies();
+    let mut options = behind_headers();
     options.limits.address_connections_max = Some(1);
     let server = Server::start(options);
     let through = |client: [u8; 4]| {
@@ -173,6 +197,7 @@ fn connections_through_a_proxy_count_for_the_clients_that_it_names() {
     for (host, status) in [(4, 429), (44, 101)] {
         let mut connection = proxy(&server);
         let field = format!("\r\nX-Forwarded-For: 203.0.113.{host}\r\n");
+        connection.write(&local_header());
         connection.write(upgrade.replacen("\r\n", &field, 1).as_bytes());
         assert_eq!(connection.status(), Some(status), "{host}");
         if status == 101 {

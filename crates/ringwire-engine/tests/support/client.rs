@@ -71,13 +71,13 @@ impl Client {
         Self::adopt(TcpStream::connect_timeout(&address, PATIENCE).expect("the server takes connections"), tls)
     }
 
-    /// A connection from this IP address of the machine, without TLS.
+    /// A connection from this IP address of the machine, before any handshake.
     pub(crate) fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this machine");
         socket.connect_timeout(&address.into(), PATIENCE).expect("the server takes connections");
-        Self::adopt(socket.into(), None)
+        Self::adopt(socket.into(), crate::SECURE.then(certificates::usual_client))
     }
 
     /// A connection that was made elsewhere, with what its TLS knows.

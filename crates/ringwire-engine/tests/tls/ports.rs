@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
-use ringwire_engine::EngineOptions;
 use ringwire_engine::codec::Opcode;
 use ringwire_engine::tls::Transport;
+use ringwire_engine::{EngineOptions, ProxyHeader};
 
 use crate::support::certificates::{usual, usual_client};
 use crate::support::client::{Client, Heard, PATIENCE};
@@ -25,6 +26,17 @@ fn upgrade(mut client: Client, address: SocketAddr) -> Client {
     client.write(&Client::upgrade(address, "/"));
     client.opened();
     client
+}
+
+/// Whoever connects is a proxy that sends headers.
+fn behind_headers(options: &mut EngineOptions) {
+    options.listen[0].proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    options.listen[0].proxy_header = ProxyHeader::Required;
+}
+
+/// PROXY, version 2, TCP over IPv4, from 192.0.2.7:4711.
+fn header() -> Vec<u8> {
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[192, 0, 2, 7, 127, 0, 0, 1, 18, 103, 1, 187]].concat()
 }
 
 /// All that a server says to these bytes.
@@ -78,18 +90,39 @@ fn tls_on_a_plain_port_is_told_so_in_plain_words() {
 #[test]
 fn a_proxys_header_comes_before_tls() {
     let mut options = either();
-    options.listen[0].proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    behind_headers(&mut options);
     let server = Server::start(options);
     let address = server.address();
-    // PROXY, version 2, TCP over IPv4, from 192.0.2.7:4711.
-    let header = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[192, 0, 2, 7, 127, 0, 0, 1, 18, 103, 1, 187]];
     let mut client = Client::connect_with(address, Some(usual_client()));
-    (&mut client.stream()).write_all(&header.concat()).expect("the server reads");
+    (&mut client.stream()).write_all(&header()).expect("the server reads");
     client.write(b"GET /peer HTTP/1.1\r\nHost: a\r\n\r\n");
     let body = client.answer().body;
     assert!(body.contains("192.0.2.7:4711") && body.contains("TLSv1.3"), "{body}");
     drop(client);
-    server.finish();
+    server.wait_empty();
+    server.drain(Duration::from_secs(5));
+    server.join();
+}
+
+#[test]
+fn who_is_one_too_many_behind_a_proxy_is_told_in_its_language() {
+    let mut options = either();
+    behind_headers(&mut options);
+    options.limits.address_connections_max = Some(1);
+    let server = Server::start(options);
+    let address = server.address();
+    let mut first = plain(address);
+    first.write(&header());
+    let first = upgrade(first, address);
+    // In one segment with the header, as a proxy sends it.
+    let alert = answer_to(address, &[&header()[..], &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]].concat());
+    assert_eq!(alert, [0x15, 3, 3, 0, 2, 2, 80], "internal_error");
+    let words = answer_to(address, &[&header()[..], b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+    assert!(words.starts_with(b"HTTP/1.1 429 "), "{}", words.escape_ascii());
+    first.leave();
+    server.wait_empty();
+    server.drain(Duration::from_secs(5));
+    server.join();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ringwire_codec::http::HEADERS_MAX;
-use ringwire_engine::{EngineOptions, Limits, ListenerOptions, Network, Timeouts};
+use ringwire_engine::{EngineOptions, Limits, ListenerOptions, Network, ProxyHeader, Timeouts};
 use ringwire_hub::SHARDS_MAX;
 use toml::Value;
 
@@ -37,7 +37,7 @@ fn listener(section: &mut Section<'_>, base: &Timeouts, proxies: &Proxies) -> (L
     let mut options = ListenerOptions::from(section.text("address", "127.0.0.1:8080", listen_address));
     options.timeouts = timeouts(section, base);
     options.proxies.clone_from(&proxies.trusted);
-    options.proxy_header_required = proxies.header_required;
+    options.proxy_header = proxies.header;
     (options, section.optional("tls", tls::encryption))
 }
 
@@ -68,7 +68,7 @@ fn timeouts(section: &mut Section<'_>, base: &Timeouts) -> Timeouts {
 #[derive(Clone, Debug, Default)]
 struct Proxies {
     trusted: Vec<Network>,
-    header_required: bool,
+    header: ProxyHeader,
 }
 
 fn proxies(section: &mut Section<'_>) -> Proxies {
@@ -81,11 +81,15 @@ fn proxies(section: &mut Section<'_>) -> Proxies {
         value.as_array().ok_or_else(words)?.iter().map(network).collect()
     });
     let trusted: Vec<Network> = trusted;
-    let header_required = section.switch("header_required", false);
-    if header_required && trusted.is_empty() {
-        section.fault("header_required", "only trusted proxies are asked for the header; name them in proxies.trusted");
+    let header = section.text("header", "off", |text| match text {
+        "off" => Ok(ProxyHeader::Off),
+        "required" => Ok(ProxyHeader::Required),
+        _ => Err("`off` or `required` is needed: whether there is a PROXY header is not guessed at".to_owned()),
+    });
+    if header == ProxyHeader::Required && trusted.is_empty() {
+        section.fault("header", "only trusted proxies are asked for the header; name them in proxies.trusted");
     }
-    Proxies { trusted, header_required }
+    Proxies { trusted, header }
 }
 
 fn shards(section: &mut Section<'_>, cores: NonZeroUsize, mut options: EngineOptions) -> EngineOptions {

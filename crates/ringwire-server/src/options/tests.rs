@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use ringwire_engine::ProxyHeader;
 
 use super::*;
 use crate::cli::{Cli, Command};
@@ -157,10 +158,16 @@ fn zero_turns_off_what_can_be_off() {
 #[test]
 fn proxies_are_trusted_by_network() {
     let listen =
-        file("proxies.trusted = [\"10.0.0.0/8\", \"::1\"]\nproxies.header_required = true\n").unwrap().engine.listen;
-    assert!(listen[0].proxy_header_required && listen[0].proxies.iter().any(|net| net.contains([10, 1, 2, 3].into())));
+        file("proxies.trusted = [\"10.0.0.0/8\", \"::1\"]\nproxies.header = \"required\"\n").unwrap().engine.listen;
+    assert!(
+        listen[0].proxy_header == ProxyHeader::Required
+            && listen[0].proxies.iter().any(|net| net.contains([10, 1, 2, 3].into()))
+    );
     assert!(faults_of_file("proxies.trusted = [\"10.0.0.1/8\"]\n")[0].starts_with("proxies.trusted: "));
-    assert!(faults_of_file("proxies.header_required = true\n")[0].contains("proxies.trusted"));
+    assert!(faults_of_file("proxies.header = \"required\"\n")[0].contains("proxies.trusted"));
+    let trusted = "proxies.trusted = [\"::1\"]\n";
+    assert_eq!(file(trusted).unwrap().engine.listen[0].proxy_header, ProxyHeader::Off);
+    assert!(faults_of_file(&format!("{trusted}proxies.header = \"optional\"\n"))[0].contains("not guessed"));
 }
 
 #[test]
@@ -283,6 +290,22 @@ fn certificate_and_key_are_two_files_or_one() {
     assert!(text.contains("tls.key") && text.contains("no certificate"), "{text}");
     let text = faults_of_file("[tls]\nself_signed = true\ncertificate = \"c.pem\"\n").join("\n");
     assert!(text.contains("contradict"), "{text}");
+}
+
+#[test]
+fn clients_certificates_need_an_authority_that_vouches_for_them() {
+    for said in ["required", "optional"] {
+        let text = format!("[tls]\nself_signed = true\nclient_certificates = \"{said}\"\n");
+        let fault = faults_of_file(&text).join("\n");
+        assert!(fault.contains("tls.client_certificates") && fault.contains("client_authority"), "{fault}");
+        let clients = file(&format!("{text}client_authority = \"ca.pem\"\n")).unwrap().tls.clients;
+        assert_eq!(clients.map(|clients| clients.required), Some(said == "required"));
+    }
+    let (_, effective, _) = read(&config("", &["--tls", "self-signed", "--tls-client-ca", "ca.pem"]), CORES).unwrap();
+    let printed = file(&effective.to_string()).expect("what is printed can be read back");
+    assert_eq!(printed.tls.clients.map(|clients| clients.required), Some(true), "required is the default");
+    let (_, effective, _) = read(&config("", &["--tls", "self-signed"]), CORES).unwrap();
+    assert_eq!(file(&effective.to_string()).expect("and without an authority").tls.clients, None);
 }
 
 #[test]

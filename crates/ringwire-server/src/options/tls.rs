@@ -55,11 +55,15 @@ pub enum Encryption {
 pub(super) fn tls(section: &mut Section<'_>, listeners: &[Option<Encryption>]) -> TlsOptions {
     let identity = identity(section);
     let file = section.optional_text("client_authority", a_path);
-    let required = section.text("client_certificates", "required", |text| match text {
+    let required = section.optional_text("client_certificates", |text| match text {
         "required" => Ok(true),
         "optional" => Ok(false),
         _ => Err("`required` or `optional` is needed".to_owned()),
     });
+    if required.is_some() && file.is_none() {
+        let words = "there is nobody to vouch for clients: name their authority's file in tls.client_authority";
+        section.fault("client_certificates", words);
+    }
     let by_default = if section.switch("optional", false) { Encryption::Optional } else { Encryption::Required };
     match &identity {
         Some(_) => {}
@@ -73,7 +77,7 @@ pub(super) fn tls(section: &mut Section<'_>, listeners: &[Option<Encryption>]) -
     let by_default = if identity.is_some() { by_default } else { Encryption::Off };
     TlsOptions {
         identity,
-        clients: file.map(|file| ClientAuthority { file, required }),
+        clients: file.map(|file| ClientAuthority { file, required: required.unwrap_or(true) }),
         listeners: listeners.iter().map(|listener| listener.unwrap_or(by_default)).collect(),
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use fastrand::Rng;
 use ringwire_codec::http::Response;
 
+use super::websocket::proxy_header;
 use super::{Log, Reader, Writer};
 use crate::peer::{Peer, Read, Wire};
 
@@ -162,6 +163,9 @@ impl Peer for HttpClient {
     fn act(&mut self, wire: &mut Wire<'_>) {
         if !wire.is_connected() {
             wire.connect(self.address);
+            if self.log.rules().trusts_proxies && wire.address().is_ipv4() && !self.writer.waiting.is_empty() {
+                self.writer.waiting.splice(..0, proxy_header(wire.rng().u8(1..4)));
+            }
         }
         self.writer.write(wire);
         let before = self.input.len();

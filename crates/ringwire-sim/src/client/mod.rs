@@ -46,7 +46,7 @@ pub(crate) struct Rules {
     pub(crate) limits_addresses: bool,
     /// It may be let go of before its request is whole.
     pub(crate) lets_handshakes_go: bool,
-    /// Proxies in 10.0.0.0/8 are believed.
+    /// Who is in 10.0.0.0/8 is a proxy, and must say so.
     pub(crate) trusts_proxies: bool,
 }
 

@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringwire_codec::DecoderLimits;
+use ringwire_codec::proxy::SIGNATURE;
 use ringwire_engine::{
-    EngineOptions, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, Shard, ShardInfo, Status, Timeouts,
+    EngineOptions, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, ProxyHeader, Shard, ShardInfo, Status,
+    Timeouts,
 };
 use ringwire_ring::{Driver, Instant, Waker};
 
@@ -66,6 +68,7 @@ pub fn converse(seed: u64, pieces: &[&[u8]]) -> Reply {
     let world = World::new(rng.u64(..), faults(&mut rng), false);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let heard = Arc::new(Mutex::new(Heard::default()));
+    let options = options(address, &pieces.concat());
     let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
     let speaker = Speaker {
         address,
@@ -92,8 +95,7 @@ pub fn converse(seed: u64, pieces: &[&[u8]]) -> Reply {
     let wakers: Arc<[OnceLock<SimWaker>]> = [OnceLock::new()].into();
     let info = ShardInfo { shard: 0, shards: 1 };
     let process = Arc::new(Process::new(1));
-    let mut shard =
-        Shard::new(driver, Parrot::new(), info, Arc::new(options(address)), Arc::clone(&mailboxes), wakers, process);
+    let mut shard = Shard::new(driver, Parrot::new(), info, Arc::new(options), Arc::clone(&mailboxes), wakers, process);
     shard.listen().expect("listen");
     // The connection must come to its end by itself: the drain only ends the shard.
     while !world.is_finished() || shard.connections() > 0 {
@@ -130,8 +132,9 @@ fn faults(rng: &mut Rng) -> Faults {
 }
 
 /// Small limits, so that they are reached, but none of those that depend on how fast a peer is. Everyone is believed to be
-/// a proxy.
-fn options(address: SocketAddr) -> EngineOptions {
+/// a proxy, and one that sends headers if this peer does.
+fn options(address: SocketAddr, stream: &[u8]) -> EngineOptions {
+    let is_proxied = stream.starts_with(&SIGNATURE);
     let long = Duration::from_secs(1_000_000);
     EngineOptions {
         limits: Limits {
@@ -148,6 +151,7 @@ fn options(address: SocketAddr) -> EngineOptions {
         },
         listen: vec![ListenerOptions {
             proxies: ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network")).into(),
+            proxy_header: if is_proxied { ProxyHeader::Required } else { ProxyHeader::Off },
             timeouts: Timeouts { handshake: long, keep_alive: long, close: long, ping: None, ..Timeouts::default() },
             ..address.into()
         }],
