@@ -95,6 +95,9 @@ pub struct Peer {
     pub proxy: Option<SocketAddr>,
     /// How its connection is encrypted, if it is.
     pub tls: Option<TlsFacts>,
+    /// Whether the client's own connection is encrypted: this one, or, behind a trusted proxy, the one that it names in
+    /// `X-Forwarded-Proto`. `None` if the proxy names none.
+    pub encrypted: Option<bool>,
 }
 
 /// An opening handshake that a handler may accept or reject.

@@ -254,7 +254,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let id = self.core.slab.id(slot);
         let peer = self.peer(slot, request);
         let policy = self.handler.policy(&peer, request);
-        let accepted = match handshake::accept(request, &policy) {
+        let accepted = match handshake::accept_over(request, &policy, peer.encrypted) {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let mut response = Response::text(refusal.status, format!("{}\n", refusal.message));

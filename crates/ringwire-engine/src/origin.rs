@@ -1,7 +1,7 @@
 //! Whose connection or request it is, as trusted proxies say: the PROXY protocol in front of a connection,
-//! `X-Forwarded-For` in a request.
+//! `X-Forwarded-For` and `X-Forwarded-Proto` in a request.
 //!
-//! Both are believed only if the connection comes from an address that its listener trusts. A PROXY header must be there
+//! They are believed only if the connection comes from an address that its listener trusts. A PROXY header must be there
 //! or must not, as the listener's options say; it is never guessed at, since a proxy that sends none would let its
 //! clients make one up. It is taken off before anything else looks at the bytes.
 
@@ -79,10 +79,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let (address, proxy) = (state.address, state.proxy);
         let tls = connection.tls.as_ref().and_then(|session| session.facts());
         let options = &self.core.options.listen[listener];
+        let is_behind_proxy = proxy.or(address).is_some_and(|sender| options.trusts(sender.ip()));
+        let encrypted = if is_behind_proxy { forwarded_proto(request) } else { Some(connection.tls.is_some()) };
         let client = address.and_then(|address| forwarded_for(options, address, request));
         match client {
-            Some(client) => Peer { listener, address: Some(client), proxy: proxy.or(address), tls },
-            None => Peer { listener, address, proxy, tls },
+            Some(client) => Peer { listener, address: Some(client), proxy: proxy.or(address), tls, encrypted },
+            None => Peer { listener, address, proxy, tls, encrypted },
         }
     }
 }
@@ -104,6 +106,20 @@ fn forwarded_for(options: &ListenerOptions, sender: SocketAddr, request: &Reques
         }
     }
     client
+}
+
+/// Whether the client's connection is encrypted, as `X-Forwarded-Proto` says. `None` if proxies do not say, or each says
+/// something else.
+fn forwarded_proto(request: &Request<'_>) -> Option<bool> {
+    let is =
+        |scheme: &str, one: &str, other: &str| scheme.eq_ignore_ascii_case(one) || scheme.eq_ignore_ascii_case(other);
+    let mut hops = request.headers().list("x-forwarded-proto").map(|scheme| match scheme {
+        scheme if is(scheme, "https", "wss") => Some(true),
+        scheme if is(scheme, "http", "ws") => Some(false),
+        _ => None,
+    });
+    let first = hops.next()?;
+    hops.all(|hop| hop == first).then_some(first).flatten()
 }
 
 /// An address as proxies write it: bare, with a port, IPv6 with or without brackets. Without a port it is 0.
@@ -139,6 +155,22 @@ mod tests {
         assert_eq!(of("203.0.113.9, 192.0.2.1, 10.1.1.1, fd00::1").as_deref(), Some("192.0.2.1:0"));
         assert_eq!(of("192.0.2.1\r\nX-Forwarded-For: 10.0.0.9").as_deref(), Some("192.0.2.1:0"), "over all fields");
         assert_eq!(of("10.0.0.7, 10.0.0.8").as_deref(), Some("10.0.0.7:0"), "all are proxies");
+    }
+
+    #[test]
+    fn a_proxy_says_whether_its_client_is_encrypted_unless_it_contradicts_itself() {
+        for (field, want) in [
+            ("X-Forwarded-Proto: https\r\n", Some(true)),
+            ("X-Forwarded-Proto: http\r\n", Some(false)),
+            ("X-Forwarded-Proto: WSS, https\r\n", Some(true)),
+            ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", None),
+            ("X-Forwarded-Proto: gopher\r\n", None),
+            ("", None),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n");
+            let (request, _) = Request::parse(head.as_bytes()).unwrap().expect("whole");
+            assert_eq!(forwarded_proto(&request), want, "{field}");
+        }
     }
 
     #[test]

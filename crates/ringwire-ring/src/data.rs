@@ -4,6 +4,7 @@
 //! where replies are encoded; [`Shared`] bytes live in a log segment that many connections and shards read;
 //! owned bytes belong to one connection.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -155,22 +156,53 @@ impl<'a> Stage<'a> {
     pub fn append_shared(&mut self, staged: &mut Staged, shared: &Shared) {
         self.arena.append_shared(staged, shared);
     }
+
+    /// The bytes of `staged`, a range of this turn.
+    ///
+    /// # Panics
+    /// If it is one of another turn.
+    pub fn bytes(&self, staged: &Staged) -> &[u8] {
+        self.arena.bytes(staged)
+    }
+
+    /// Bytes that were staged this turn, by all.
+    pub fn staged_bytes(&self) -> usize {
+        self.arena.staged_bytes
+    }
 }
 
 /// Memory for what one turn of the loop transmits.
 ///
-/// Blocks never move while a turn lasts, so the kernel may read them until the turn's `enter` returns. A driver
-/// has two arenas and alternates: the one before stays readable until the next `enter`, for the tails of
-/// transmissions that went out in part.
+/// What has been [lent](Self::bytes) stays where it is until the arena is reset, so the kernel may read it until the
+/// turn's `enter` returns. A driver has two arenas and alternates: the one before stays readable until the next `enter`,
+/// for the tails of transmissions that went out in part.
+///
+/// Ordinary blocks, which many ranges share, are never moved or freed before that. A long range, and one that grows
+/// while others do, has a block of its own, which grows with it by doubling as long as nobody was lent a part of it. So a
+/// turn takes at most a few times the memory of what is staged in it, however it is put together.
 #[derive(Debug, Default)]
 pub struct Arena {
-    blocks: Vec<Vec<u8>>,
+    blocks: Vec<Block>,
     current: usize,
     turn: u32,
+    /// Bytes appended since the turn began.
+    staged_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Block {
+    bytes: Vec<u8>,
+    /// One range lives here, and no other will.
+    is_own: bool,
+    /// A reference into it was given away, so it stays as it is and grows only in place.
+    is_lent: Cell<bool>,
 }
 
 /// Size of an ordinary block; a longer message gets a block of its own, which is freed at the end of its turn.
 const BLOCK_BYTES: usize = 256 * 1024;
+/// A range that must be moved because others were staged behind it gets a block of its own from this length on: moving
+/// it again and again would cost the square of its length.
+const MOVED_BYTES_MAX: usize = 8 * 1024;
 /// Ordinary blocks kept from turn to turn.
 const BLOCKS_KEPT: usize = 4;
 
@@ -188,7 +220,7 @@ impl Arena {
     pub fn append(&mut self, staged: &mut Staged, pieces: &[&[u8]]) {
         let added: usize = pieces.iter().map(|piece| piece.len()).sum();
         self.make_room(staged, added);
-        let block = &mut self.blocks[staged.block as usize];
+        let block = &mut self.blocks[staged.block as usize].bytes;
         for piece in pieces {
             block.extend_from_slice(piece);
         }
@@ -201,12 +233,13 @@ impl Arena {
     /// If `staged` is a range of another turn.
     pub fn append_shared(&mut self, staged: &mut Staged, shared: &Shared) {
         self.make_room(staged, shared.len());
-        let block = &mut self.blocks[staged.block as usize];
+        let block = &mut self.blocks[staged.block as usize].bytes;
         shared.copy_to(block);
         staged.end = block.len() as u32;
     }
 
-    /// The bytes of `staged`.
+    /// The bytes of `staged`. They stay where they are, even when the reference is gone, until the next
+    /// [`reset`](Self::reset). Of a range that has grown, only the latest value is to be used.
     ///
     /// # Panics
     /// If `staged` is a range of another turn.
@@ -215,62 +248,89 @@ impl Arena {
             return &[];
         }
         assert_eq!(staged.turn, self.turn, "a staged range is read in its own turn");
-        &self.blocks[staged.block as usize][staged.start as usize..staged.end as usize]
+        let block = &self.blocks[staged.block as usize];
+        block.is_lent.set(true);
+        &block.bytes[staged.start as usize..staged.end as usize]
     }
 
     /// Forgets everything staged and starts turn `turn`.
     pub fn reset(&mut self, turn: u32) {
-        self.blocks.retain(|block| block.capacity() == BLOCK_BYTES);
+        self.blocks.retain(|block| !block.is_own);
         self.blocks.truncate(BLOCKS_KEPT);
         for block in &mut self.blocks {
-            block.clear();
+            block.bytes.clear();
+            block.is_lent.set(false);
         }
         self.current = 0;
         self.turn = turn;
+        self.staged_bytes = 0;
+    }
+
+    /// Memory that it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.bytes.capacity()).sum()
     }
 
     /// Makes `staged` the last range of a block with room for `added` bytes more.
     fn make_room(&mut self, staged: &mut Staged, added: usize) {
-        if !staged.is_empty() {
-            assert_eq!(staged.turn, self.turn, "a staged range grows in its own turn");
-            let block = &self.blocks[staged.block as usize];
-            if staged.end as usize == block.len() && block.len() + added <= block.capacity() {
-                return;
+        let len = staged.len() + added;
+        assert!(u32::try_from(len).is_ok(), "one connection stages less than 4 GiB in a turn");
+        self.staged_bytes += added;
+        if staged.is_empty() {
+            let target = self.block_with_room(len, len > BLOCK_BYTES);
+            let start = self.blocks[target].bytes.len() as u32;
+            *staged = Staged { block: target as u32, start, end: start, turn: self.turn };
+            return;
+        }
+        assert_eq!(staged.turn, self.turn, "a staged range grows in its own turn");
+        let source = staged.block as usize;
+        let range = staged.start as usize..staged.end as usize;
+        let block = &mut self.blocks[source];
+        let is_last = range.end == block.bytes.len();
+        if is_last && block.is_own && !block.is_lent.get() {
+            // Nobody knows where its bytes are: it may move as a whole.
+            block.bytes.reserve(added);
+        }
+        if is_last && block.bytes.len() + added <= block.bytes.capacity() {
+            return;
+        }
+        let target = self.block_with_room(len, len > BLOCK_BYTES || range.len() > MOVED_BYTES_MAX);
+        let start = self.blocks[target].bytes.len() as u32;
+        if source == target {
+            self.blocks[target].bytes.extend_from_within(range);
+        } else {
+            let [from, to] = self.blocks.get_disjoint_mut([source, target]).expect("two different blocks");
+            to.bytes.extend_from_slice(&from.bytes[range.clone()]);
+            if is_last && !from.is_lent.get() {
+                // The room that it leaves behind is the next one's.
+                from.bytes.truncate(range.start);
+                self.current = self.current.min(source);
             }
         }
-        let target = self.block_with_room(staged.len() + added);
-        let start = self.blocks[target].len() as u32;
-        if !staged.is_empty() {
-            let source = staged.block as usize;
-            let range = staged.start as usize..staged.end as usize;
-            if source == target {
-                self.blocks[target].extend_from_within(range);
-            } else {
-                let [from, to] = self.blocks.get_disjoint_mut([source, target]).expect("two different blocks");
-                to.extend_from_slice(&from[range]);
-            }
-        }
-        let end = self.blocks[target].len() as u32;
+        let end = self.blocks[target].bytes.len() as u32;
         *staged = Staged { block: target as u32, start, end, turn: self.turn };
     }
 
-    /// Index of a block that takes `len` bytes without moving.
-    fn block_with_room(&mut self, len: usize) -> usize {
-        assert!(u32::try_from(len).is_ok(), "one connection stages less than 4 GiB in a turn");
-        let fits = |block: &Vec<u8>| block.len() + len <= block.capacity();
-        if len > BLOCK_BYTES {
-            self.blocks.push(Vec::with_capacity(len.next_multiple_of(BLOCK_BYTES) + 1));
-            return self.blocks.len() - 1;
+    /// Index of a block that takes `len` bytes without moving: of an ordinary one, or of one for this range alone.
+    fn block_with_room(&mut self, len: usize, is_own: bool) -> usize {
+        if is_own {
+            // As much again, so that a range that goes on growing is not moved each time.
+            return self.push_block(len.saturating_mul(2), true);
         }
+        let fits = |block: &Block| !block.is_own && block.bytes.len() + len <= block.bytes.capacity();
         while self.current < self.blocks.len() {
             if fits(&self.blocks[self.current]) {
                 return self.current;
             }
             self.current += 1;
         }
-        self.blocks.push(Vec::with_capacity(BLOCK_BYTES));
-        self.current = self.blocks.len() - 1;
+        self.current = self.push_block(BLOCK_BYTES, false);
         self.current
+    }
+
+    fn push_block(&mut self, capacity: usize, is_own: bool) -> usize {
+        self.blocks.push(Block { bytes: Vec::with_capacity(capacity), is_own, is_lent: Cell::new(false) });
+        self.blocks.len() - 1
     }
 }
 
@@ -326,7 +386,48 @@ mod tests {
         assert_eq!(arena.bytes(&staged).len(), 4 + long.len());
         assert_eq!(&arena.bytes(&staged)[..5], b"head\x07");
         arena.reset(1);
-        assert!(arena.blocks.iter().all(|block| block.capacity() == BLOCK_BYTES));
+        assert!(arena.blocks.iter().all(|block| block.bytes.capacity() == BLOCK_BYTES));
+    }
+
+    #[test]
+    fn a_range_that_grows_piece_by_piece_takes_memory_by_its_length() {
+        let mut arena = Arena::new(0);
+        let mut staged = Staged::default();
+        for _ in 0..80_000 {
+            arena.append(&mut staged, &[&[9; 100]]);
+        }
+        assert_eq!(arena.bytes(&staged).len(), 8_000_000);
+        assert!(arena.memory_bytes() <= 3 * 8_000_000, "{} bytes", arena.memory_bytes());
+    }
+
+    #[test]
+    fn ranges_that_grow_in_turns_take_memory_by_their_length() {
+        let mut arena = Arena::new(0);
+        let mut ranges = [Staged::default(); 3];
+        for _ in 0..20_000 {
+            ranges.iter_mut().for_each(|range| arena.append(range, &[&[9; 100]]));
+        }
+        assert!(ranges.iter().all(|range| arena.bytes(range).len() == 2_000_000));
+        assert!(arena.memory_bytes() <= 4 * 6_000_000, "{} bytes", arena.memory_bytes());
+    }
+
+    #[test]
+    fn what_was_lent_stays_where_it_is() {
+        let mut arena = Arena::new(0);
+        let (mut long, mut short) = (Staged::default(), Staged::default());
+        arena.append(&mut short, &[b"short"]);
+        arena.append(&mut long, &[&vec![7; BLOCK_BYTES + 1]]);
+        let lent = [short, long].map(|range| (range, arena.bytes(&range).as_ptr()));
+        for _ in 0..10 {
+            arena.append(&mut short, &[&[1; BLOCK_BYTES / 8]]);
+            arena.append(&mut long, &[&[2; BLOCK_BYTES]]);
+            arena.append(&mut Staged::default(), &[&[3; 1000]]);
+        }
+        for (range, place) in lent {
+            assert_eq!(arena.bytes(&range).as_ptr(), place);
+        }
+        assert_eq!(arena.bytes(&lent[0].0), b"short");
+        assert!(arena.bytes(&lent[1].0).iter().all(|&byte| byte == 7));
     }
 
     #[test]

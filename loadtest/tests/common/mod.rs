@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use ringload::server::{Server, ServerCommand};
-use ringload::target::Target;
+use ringload::target::{Target, Wire};
 
 /// The release binary of this name: where the environment variable says, or beside this test.
 pub(crate) fn binary(name: &str, variable: &str, package: &str) -> PathBuf {
@@ -46,6 +46,29 @@ pub(crate) fn ringwire_command(shards: usize, path: &str) -> ServerCommand {
 pub(crate) fn start_ringwire(shards: usize, path: &str) -> (Server, Target) {
     let server = Server::start(&ringwire_command(shards, path), None).unwrap_or_else(|reason| panic!("{reason}"));
     let target = Target::parse(&server.url).expect("a valid URL");
+    (server, target)
+}
+
+/// The release server with one shard, encrypted with a certificate that only the target trusts, at `path`.
+pub(crate) fn start_secure_ringwire(path: &str) -> (Server, Target) {
+    let folder = env::temp_dir().join(format!("ringload-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for certificate and key");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).expect("a file can be written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file can be written");
+    let mut command = ringwire_command(1, path);
+    let files = format!("{},{}", certificate.display(), key.display());
+    // Hands are shaken for so long that the first would be pinged while the last are awaited.
+    let no_pings = folder.join("no-pings.toml");
+    std::fs::write(&no_pings, "[timeouts]\nping_interval_ms = 0\n").expect("a file can be written");
+    let config = no_pings.display().to_string();
+    command.command.extend(["--tls".to_owned(), files, "--config".to_owned(), config]);
+    let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
+    let wire = Wire::new(Some(&certificate), false).expect("a certificate to trust");
+    let url = server.url.replace("ws://127.0.0.1", "wss://localhost");
+    let target = Target::parse_with(&url, wire).expect("a valid URL");
+    std::fs::remove_dir_all(&folder).expect("what has been read can go");
     (server, target)
 }
 

@@ -186,7 +186,8 @@ impl Pending {
             Some(extension) if self.is_transformed => {
                 message.append_through(extension, piece, is_last, message_bytes_max)?;
             }
-            _ => message.append(piece, usize::try_from(frame.remaining).unwrap_or(usize::MAX))?,
+            // Only behind the last frame is it known that nothing follows.
+            _ => message.append(piece, frame.fin.then(|| usize::try_from(frame.remaining).unwrap_or(usize::MAX)))?,
         }
         if !is_last {
             return Ok(Found::Nothing);

@@ -13,6 +13,8 @@ pub(super) struct Reader {
     inflate: Inflate,
     /// Compressed bytes taken of this message.
     taken_bytes: usize,
+    /// Blocks of this message that said they were the last.
+    final_blocks: u32,
     /// A block came that says it is the last (BFINAL). Others may follow it all the same (RFC 7692 §7.2.3.4).
     has_ended: bool,
 }
@@ -22,12 +24,12 @@ impl Reader {
     pub(super) const MEMORY_BYTES: usize = 48 * 1024;
 
     pub(super) fn new() -> Self {
-        Self { inflate: Inflate::new(false, 15), taken_bytes: 0, has_ended: false }
+        Self { inflate: Inflate::new(false, 15), taken_bytes: 0, final_blocks: 0, has_ended: false }
     }
 
     /// Begins a message that may refer to what is in `window`.
     pub(super) fn begin(&mut self, window: Option<&Window>) {
-        self.taken_bytes = 0;
+        (self.taken_bytes, self.final_blocks) = (0, 0);
         self.restart(window, &[]);
     }
 
@@ -63,6 +65,10 @@ impl Reader {
     ) -> Result<(), ExtensionError> {
         while !input.is_empty() {
             if self.has_ended {
+                self.final_blocks += 1;
+                if self.final_blocks >= FINAL_BLOCKS_MAX {
+                    return Err(ExtensionError::Malformed);
+                }
                 self.restart(window, out.written());
             }
             let step_end = (self.taken_bytes / STEP_BYTES + 1) * STEP_BYTES;
@@ -147,6 +153,9 @@ impl fmt::Debug for Reader {
 
 /// The tail, and an empty block that says it is the last.
 const END: [u8; 9] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 1, 0, 0, 0xFF, 0xFF];
+/// Blocks of a message that may say they are the last, the real last one included. Each costs a copy of the window
+/// though it may be of two bytes; who compresses at one go makes one, and who does it by fragments few.
+const FINAL_BLOCKS_MAX: u32 = 16;
 /// Compressed bytes between two looks at the ratio.
 const STEP_BYTES: usize = 1024;
 /// How much room the first try has, as a multiple of the input.

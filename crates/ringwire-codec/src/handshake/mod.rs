@@ -9,7 +9,7 @@ mod server;
 mod url;
 
 pub use client::{ClientHandshake, Established, HandshakeError};
-pub use server::{Accepted, OriginPolicy, Policy, Refusal, accept, wants_upgrade};
+pub use server::{Accepted, OriginPolicy, Policy, Refusal, accept, accept_over, wants_upgrade};
 pub use url::{Url, UrlError};
 
 use base64::Engine as _;

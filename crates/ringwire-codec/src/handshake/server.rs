@@ -29,21 +29,24 @@ pub enum OriginPolicy {
     /// All.
     #[default]
     Any,
-    /// Those that came from the host and port that the request names in Host.
+    /// Those that came from the host and port that the request names in Host, and encrypted just if the request is.
     SameOrigin,
     /// Those of these origins, each as a browser writes it: `https://example.com`.
     List(Vec<String>),
 }
 
 impl OriginPolicy {
-    /// Whether the page that makes this request, if it is one, is let in.
-    pub fn admits(&self, request: &Request<'_>) -> bool {
+    /// Whether the page that makes this request, if it is one, is let in. `encrypted` says whether the client sends it
+    /// over TLS; `None`: nobody knows, and pages over `http` and `https` are the same.
+    pub fn admits(&self, request: &Request<'_>, encrypted: Option<bool>) -> bool {
         let mut origins = request.headers().all("origin");
         let Some(origin) = origins.next() else { return true };
         let stands_once = origins.next().is_none();
         match self {
             OriginPolicy::Any => true,
-            OriginPolicy::SameOrigin => stands_once && request.host().is_some_and(|host| is_same_origin(origin, host)),
+            OriginPolicy::SameOrigin => {
+                stands_once && request.host().is_some_and(|host| is_same_origin(origin, host, encrypted))
+            }
             OriginPolicy::List(list) => stands_once && list.iter().any(|own| own.eq_ignore_ascii_case(origin)),
         }
     }
@@ -54,8 +57,17 @@ pub fn wants_upgrade(request: &Request<'_>) -> bool {
     request.headers().has_token("upgrade", "websocket") || request.header("sec-websocket-key").is_some()
 }
 
-/// Decides on a request for WebSocket.
+/// Decides on a request for WebSocket of which nobody knows whether it is encrypted.
 pub fn accept<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Accepted<'p>, Refusal> {
+    accept_over(request, policy, None)
+}
+
+/// Decides on a request for WebSocket; `encrypted` as in [`OriginPolicy::admits`].
+pub fn accept_over<'p>(
+    request: &Request<'_>,
+    policy: &'p Policy,
+    encrypted: Option<bool>,
+) -> Result<Accepted<'p>, Refusal> {
     let headers = request.headers();
     if request.method() != "GET" {
         return Err(Refusal::METHOD);
@@ -79,7 +91,7 @@ pub fn accept<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Accepted<
         return Err(Refusal::VERSION);
     }
     let key = headers.only("sec-websocket-key").filter(|key| is_key(key)).ok_or(Refusal::KEY)?;
-    if !policy.origin.admits(request) {
+    if !policy.origin.admits(request, encrypted) {
         return Err(Refusal::ORIGIN);
     }
     let is_offered = |own: &&String| headers.list("sec-websocket-protocol").any(|offered| offered == own.as_str());
@@ -99,14 +111,18 @@ fn is_key(key: &str) -> bool {
     key.len() == 24 && LENIENT.decode_slice(key, &mut nonce) == Ok(16)
 }
 
-/// Whether a page of `origin` came from `host`, the port left out where it is the scheme's own.
-fn is_same_origin(origin: &str, host: &str) -> bool {
+/// Whether a page of `origin` came from `host`, the port left out where it is the scheme's own, and was encrypted if
+/// that must be so.
+fn is_same_origin(origin: &str, host: &str, encrypted: Option<bool>) -> bool {
     let Some((scheme, origin_host)) = origin.split_once("://") else { return false };
-    let own_port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
+    let (own_port, is_encrypted) = match scheme {
+        "http" => (":80", false),
+        "https" => (":443", true),
         _ => return false,
     };
+    if encrypted.is_some_and(|encrypted| encrypted != is_encrypted) {
+        return false;
+    }
     let without_port = |host| str::strip_suffix(host, own_port).unwrap_or(host).to_owned();
     without_port(origin_host).eq_ignore_ascii_case(&without_port(host))
 }

@@ -136,10 +136,23 @@ fn origins_are_checked_against_the_policy() {
 
 #[test]
 fn host_with_a_port_is_the_same_origin_as_the_page_from_it() {
-    assert!(is_same_origin("http://127.0.0.1:8080", "127.0.0.1:8080"));
-    assert!(is_same_origin("https://h", "h:443"));
-    assert!(!is_same_origin("https://h:80", "h"));
-    assert!(!is_same_origin("ftp://h", "h"));
+    assert!(is_same_origin("http://127.0.0.1:8080", "127.0.0.1:8080", None));
+    assert!(is_same_origin("https://h", "h:443", None));
+    assert!(!is_same_origin("https://h:80", "h", None));
+    assert!(!is_same_origin("ftp://h", "h", None));
+}
+
+#[test]
+fn a_page_over_http_is_not_the_same_origin_as_what_is_encrypted_nor_the_reverse() {
+    for (origin, encrypted) in [("http://server.example.com", false), ("https://server.example.com", true)] {
+        let policy = Policy { origin: OriginPolicy::SameOrigin, ..Policy::default() };
+        let head = request(None, &[("Origin", origin)]);
+        let (request, _) = Request::parse(head.as_bytes()).unwrap().unwrap();
+        let over = |encrypted| accept_over(&request, &policy, encrypted).map(|_| ());
+        assert_eq!(over(Some(encrypted)), Ok(()), "{origin}");
+        assert_eq!(over(Some(!encrypted)), Err(Refusal::ORIGIN), "{origin}");
+        assert_eq!(over(None), Ok(()), "{origin}: nobody knows");
+    }
 }
 
 #[test]

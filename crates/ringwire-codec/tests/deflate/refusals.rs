@@ -24,6 +24,18 @@ fn what_is_no_deflate_is_refused() {
 }
 
 #[test]
+fn more_than_sixteen_last_blocks_in_a_message_are_refused() {
+    // Empty blocks of fixed codes that say they are the last, and at the end the empty one that does not.
+    let blocks = |count: usize| [&[3, 0].repeat(count)[..], &[0]].concat();
+    for mut extension in [plain(), takeover()] {
+        assert_eq!(decode(&mut *extension, &[&blocks(15)]), Ok(vec![]), "the last one is the end's");
+        assert_eq!(decode(&mut *extension, &[&blocks(15)]), Ok(vec![]), "each message counts anew");
+        assert_eq!(decode(&mut *extension, &[&blocks(16)]), Err(ExtensionError::Malformed));
+    }
+    assert_refused(&blocks(40), "all the more");
+}
+
+#[test]
 fn a_message_that_ends_within_a_block_is_refused() {
     assert_refused(&HELLO[..6], "the empty block begins in the last byte");
     assert_refused(&HELLO[..3], "in the middle of codes");

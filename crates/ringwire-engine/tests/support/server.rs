@@ -10,7 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 use ringwire_engine::codec::deflate::{Deflate, DeflateOptions};
-use ringwire_engine::codec::{CloseCode, Message, handshake::Policy, http::Request};
+use ringwire_engine::codec::{
+    CloseCode, Message,
+    handshake::{OriginPolicy, Policy},
+    http::Request,
+};
 use ringwire_engine::{
     Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer, Response,
     SendError, Upgrade, start,
@@ -289,11 +293,13 @@ impl Probe {
 impl Handler for Probe {
     type Mail = Ask;
 
-    /// Two services at `/two`, told apart by subprotocol; compression at `/deflate` and `/takeover`.
+    /// Two services at `/two`, told apart by subprotocol; compression at `/deflate` and `/takeover`; at `/same`, pages of
+    /// the same origin only.
     fn policy(&mut self, _peer: &Peer, request: &Request<'_>) -> Arc<Policy> {
         match request.path() {
             "/deflate" => return Arc::clone(&self.deflate[0]),
             "/takeover" => return Arc::clone(&self.deflate[1]),
+            "/same" => return Arc::new(Policy { origin: OriginPolicy::SameOrigin, ..Policy::default() }),
             _ => {}
         }
         let subprotocols = if request.path() == "/two" { vec!["second".into(), "first".into()] } else { Vec::new() };

@@ -125,6 +125,47 @@ fn who_is_one_too_many_behind_a_proxy_is_told_in_its_language() {
     server.join();
 }
 
+/// Status of the answer to a page of this scheme, on the server's own host.
+fn of_page(mut client: Client, server: &Server, scheme: &str, more: &str) -> Option<u16> {
+    let address = server.address();
+    let upgrade = String::from_utf8(Client::upgrade(address, "/same")).expect("ASCII");
+    let origin = format!("\r\nOrigin: {scheme}://{address}\r\n{more}");
+    client.write(upgrade.replacen("\r\n", &origin, 1).as_bytes());
+    client.status()
+}
+
+#[test]
+fn a_page_of_the_same_host_is_of_the_same_origin_if_it_is_as_encrypted() {
+    let server = Server::start(either());
+    let address = server.address();
+    let encrypted = || Client::connect_with(address, Some(usual_client()));
+    assert_eq!(of_page(plain(address), &server, "http", ""), Some(101));
+    assert_eq!(of_page(encrypted(), &server, "http", ""), Some(403));
+    assert_eq!(of_page(plain(address), &server, "https", ""), Some(403));
+    assert_eq!(of_page(encrypted(), &server, "https", ""), Some(101));
+    // Who is not trusted is not believed.
+    assert_eq!(of_page(plain(address), &server, "https", "X-Forwarded-Proto: https\r\n"), Some(403));
+    server.finish();
+}
+
+#[test]
+fn behind_a_proxy_it_is_the_proxy_that_knows_how_a_page_is_encrypted() {
+    let mut options = either();
+    options.listen[0].proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let server = Server::start(options);
+    let address = server.address();
+    for (scheme, said, status) in [
+        ("https", "X-Forwarded-Proto: https\r\n", 101),
+        ("http", "X-Forwarded-Proto: https\r\n", 403),
+        ("https", "X-Forwarded-Proto: http\r\n", 403),
+        ("https", "", 101),
+        ("http", "", 101),
+    ] {
+        assert_eq!(of_page(plain(address), &server, scheme, said), Some(status), "{scheme} {said}");
+    }
+    server.finish();
+}
+
 #[test]
 fn what_is_known_of_tls_reaches_the_application() {
     let server = Server::start(options());

@@ -22,6 +22,8 @@ pub(super) struct Link {
     output: Vec<u8>,
     /// Bytes of `output` that have gone out.
     sent: usize,
+    /// What the server said right behind its part of the TLS handshake, until somebody asks for it.
+    early: Vec<u8>,
 }
 
 /// What encrypts a link.
@@ -51,7 +53,7 @@ impl Link {
         let stream = TcpStream::connect((url.host(), url.port())).await?;
         stream.set_nodelay(true)?;
         let tls = session.map(|session| Tls { session: Box::new(session), input: Vec::new(), plain: Vec::new() });
-        Ok(Self { stream, tls, output: Vec::new(), sent: 0 })
+        Ok(Self { stream, tls, output: Vec::new(), sent: 0, early: Vec::new() })
     }
 
     /// Waits until what is sent is encrypted, if it is to be.
@@ -65,7 +67,7 @@ impl Link {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "it ended in the TLS handshake"));
             }
         }
-        debug_assert!(early.is_empty(), "a server does not speak first");
+        self.early = early;
         Ok(())
     }
 
@@ -85,8 +87,15 @@ impl Link {
 
     /// Waits for the socket to receive, behind what `input` holds, or to take some of the output. Cancel safe.
     pub(super) async fn progress(&mut self, input: &mut Vec<u8>) -> io::Result<Progress> {
+        if !self.early.is_empty() {
+            input.append(&mut self.early);
+            return Ok(Progress::Received);
+        }
         loop {
             if let Some(progress) = self.tls_end()? {
+                // A peer that sends no more may still read, our answer to its close frame for one. If not, it has ended
+                // all the same.
+                let _ = self.flush();
                 return Ok(progress);
             }
             self.encrypt()?;
@@ -116,6 +125,16 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Sends what there is to send, as far as the socket takes it at once.
+    fn flush(&mut self) -> io::Result<()> {
+        loop {
+            self.encrypt()?;
+            if self.output.is_empty() || !self.transmit()? {
+                return Ok(());
+            }
+        }
     }
 
     fn receive(&mut self, input: &mut Vec<u8>) -> io::Result<Option<Progress>> {
@@ -169,5 +188,93 @@ impl Link {
             self.sent = 0;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+    use std::time::Duration;
+
+    use ringwire_engine::tls::{Acceptor, ClientCertificates, Connector, Roots, ServerTls};
+
+    use super::*;
+
+    /// No wait is longer.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A server for one connection that says `words` and `close_notify` at once, and gives the bytes that come then, as
+    /// they come: a session that has said its last decrypts no more.
+    fn server(words: &'static [u8]) -> (Url, Session, JoinHandle<Vec<u8>>) {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let (certificate_pem, key_pem) = (own.cert.pem().into_bytes(), own.signing_key.serialize_pem().into_bytes());
+        let roots = Roots::Pem(certificate_pem.clone());
+        let client_certificates = ClientCertificates::None;
+        let acceptor = Acceptor::new(&ServerTls { certificate_pem, key_pem, client_certificates }).expect("TLS");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = Url::parse(&format!("wss://{}/", listener.local_addr().expect("bound"))).expect("a URL");
+        let thread = std::thread::Builder::new().name("server".to_owned());
+        let heard = thread.spawn(move || {
+            let (mut stream, _) = listener.accept().expect("it connects");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+            let (mut session, mut plain, mut cipher) = (acceptor.session(), Vec::new(), Vec::new());
+            let mut bytes = [0; 4096];
+            while session.is_handshaking() {
+                let count = stream.read(&mut bytes).expect("a handshake comes");
+                session.receive(&mut bytes[..count], &mut plain).expect("it is one");
+                let words = if session.is_handshaking() { &[] } else { words };
+                session.transmit(words, &mut cipher).expect("it can be answered");
+                if !session.is_handshaking() {
+                    session.close(&mut cipher);
+                }
+                stream.write_all(&std::mem::take(&mut cipher)).expect("the client reads");
+            }
+            let mut came = Vec::new();
+            stream.read_to_end(&mut came).expect("the client ends its stream");
+            came
+        });
+        let heard = heard.expect("a thread");
+        (url, Connector::new(&roots).expect("roots").session("127.0.0.1").expect("a name"), heard)
+    }
+
+    fn run<R>(test: impl Future<Output = R>) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("it ends in time") })
+    }
+
+    #[test]
+    fn an_answer_goes_out_to_a_peer_that_has_said_its_last() {
+        let (url, session, heard) = server(b"my last");
+        run(async {
+            let mut link = Link::connect(&url, Some(session)).await.expect("a connection");
+            link.secure().await.expect("TLS");
+            let mut input = Vec::new();
+            while input.is_empty() {
+                assert_ne!(link.progress(&mut input).await.expect("words"), Progress::EndOfStream);
+            }
+            assert_eq!(input, b"my last");
+            link.send(b"good bye");
+            while link.progress(&mut input).await.expect("an end") != Progress::EndOfStream {}
+        });
+        // One record of TLS 1.3: a header, the words, their kind, a tag.
+        let heard = heard.join().expect("the server ends");
+        assert_eq!((heard.len(), &heard[..3]), (5 + 8 + 1 + 16, &[0x17, 3, 3][..]));
+    }
+
+    #[test]
+    fn what_came_with_the_tls_handshake_comes_first() {
+        let (url, session, heard) = server(b"late");
+        run(async {
+            let mut link = Link::connect(&url, Some(session)).await.expect("a connection");
+            link.secure().await.expect("TLS");
+            // A server with TLS 1.2 can be that early.
+            link.early = b"early ".to_vec();
+            let mut input = Vec::new();
+            while link.progress(&mut input).await.expect("words") != Progress::EndOfStream {}
+            assert_eq!(input, b"early late");
+        });
+        heard.join().expect("the server ends");
     }
 }

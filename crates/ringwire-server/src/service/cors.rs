@@ -5,28 +5,30 @@
 
 use ringwire_codec::handshake::OriginPolicy;
 use ringwire_codec::http::Request;
-use ringwire_engine::Response;
+use ringwire_engine::{Peer, Response};
 
 /// How long a browser may remember the answer to a preflight: two hours is the most that browsers do.
 const PREFLIGHT_SECONDS: &str = "7200";
 
 /// Adds what lets a page of the request's origin read `response`, if the policy lets it in.
-pub(super) fn share(response: Response, request: &Request<'_>, policy: &OriginPolicy) -> Response {
+pub(super) fn share(response: Response, request: &Request<'_>, peer: &Peer, policy: &OriginPolicy) -> Response {
     // Also where there is no Origin: a cache must not give a page what was made for a program.
     let response = if *policy == OriginPolicy::Any { response } else { response.header("Vary", "Origin") };
-    let Some(origin) = request.header("origin").filter(|_| policy.admits(request)) else { return response };
+    let Some(origin) = request.header("origin").filter(|_| policy.admits(request, peer.encrypted)) else {
+        return response;
+    };
     let allowed = if *policy == OriginPolicy::Any { "*" } else { origin };
     response.header("Access-Control-Allow-Origin", allowed)
 }
 
 /// Answers OPTIONS: which methods there are, and to a preflight whether a page may use them.
-pub(super) fn preflight(request: &Request<'_>, policy: &OriginPolicy, methods: &'static str) -> Response {
+pub(super) fn preflight(request: &Request<'_>, peer: &Peer, policy: &OriginPolicy, methods: &'static str) -> Response {
     let response = Response { status: 204, headers: Vec::new(), body: (&[][..]).into() };
     let response = response.header("Allow", format!("{methods}, OPTIONS"));
     if request.header("origin").is_none() || request.header("access-control-request-method").is_none() {
         return response;
     }
-    if !policy.admits(request) {
+    if !policy.admits(request, peer.encrypted) {
         return foreign();
     }
     response

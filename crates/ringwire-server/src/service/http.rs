@@ -1,7 +1,7 @@
 //! HTTP endpoints: the page, health, topics, publish; and the words for whoever asks for something else.
 
 use ringwire_codec::http::Request;
-use ringwire_engine::{Context, Response};
+use ringwire_engine::{Context, Peer, Response};
 use serde::Serialize;
 
 use super::{Service, cors};
@@ -60,6 +60,7 @@ impl Service {
         &mut self,
         cx: &mut Context<'_, Mail>,
         route: Route,
+        peer: &Peer,
         request: &Request<'_>,
         body: &mut [u8],
     ) -> Response {
@@ -69,7 +70,7 @@ impl Service {
             Speech::Socket => "GET",
         };
         match (route.speech(), request.method()) {
-            (_, "OPTIONS") => return cors::preflight(request, self.agreements.origin(), methods),
+            (_, "OPTIONS") => return cors::preflight(request, peer, self.agreements.origin(), methods),
             (Speech::Get, "GET" | "HEAD") | (Speech::Post, "POST") => {}
             (Speech::Get | Speech::Post, _) => return wrong_method(methods),
             (Speech::Socket, _) => return socket_only(),
@@ -78,7 +79,7 @@ impl Service {
             Route::Page => page::respond(request.header("If-None-Match")),
             Route::Health => self.health(),
             Route::Topics => self.topics(),
-            Route::PublishOnce(name) => match self.publish_once(cx, &name, request, body) {
+            Route::PublishOnce(name) => match self.publish_once(cx, &name, peer, request, body) {
                 Ok(response) | Err(response) => response,
             },
             Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => socket_only(),
@@ -113,10 +114,11 @@ impl Service {
         &mut self,
         cx: &mut Context<'_, Mail>,
         name: &ringwire_hub::TopicName,
+        peer: &Peer,
         request: &Request<'_>,
         body: &[u8],
     ) -> Result<Response, Response> {
-        if !self.agreements.origin().admits(request) {
+        if !self.agreements.origin().admits(request, peer.encrypted) {
             return Err(cors::foreign());
         }
         self.broker.publish.check(&credentials(request)).map_err(denied)?;

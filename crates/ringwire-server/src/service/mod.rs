@@ -149,18 +149,12 @@ impl Handler for Service {
         }
     }
 
-    fn on_http(
-        &mut self,
-        cx: &mut Context<'_, Mail>,
-        _peer: &Peer,
-        request: &Request<'_>,
-        body: &mut [u8],
-    ) -> Response {
+    fn on_http(&mut self, cx: &mut Context<'_, Mail>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
         let response = match Route::parse(request.path(), request.query()) {
-            Ok(route) => self.answer(cx, route, request, body),
+            Ok(route) => self.answer(cx, route, peer, request, body),
             Err(fault) => http::fault(&fault),
         };
-        cors::share(response, request, self.agreements.origin())
+        cors::share(response, request, peer, self.agreements.origin())
     }
 
     fn on_mail(&mut self, _cx: &mut Context<'_, Mail>, mail: Mail) {
