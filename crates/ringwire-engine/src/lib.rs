@@ -21,6 +21,7 @@ mod engine;
 mod handler;
 mod http;
 mod inbound;
+mod intake;
 mod mailbox;
 mod network;
 mod options;

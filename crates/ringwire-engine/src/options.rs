@@ -29,6 +29,9 @@ pub struct EngineOptions {
     pub receive_buffers: u16,
     /// Bytes of each. A message that fits one is handed to the handler without a copy.
     pub receive_buffer_bytes: u32,
+    /// Bytes that a turn reads before what follows from them is transmitted; what else has come in waits in its buffers
+    /// for the next turn. Without it, a flood from one peer could pass through a topic faster than any other is served.
+    pub turn_bytes_max: usize,
     /// How long a shard that ran out of work looks for more before it sleeps. Costs a whole core while it looks.
     pub spin: Duration,
     /// Messages that may wait in a shard's mailbox.
@@ -53,6 +56,7 @@ impl Default for EngineOptions {
             submission_entries: 512,
             receive_buffers: 1024,
             receive_buffer_bytes: 32 * 1024,
+            turn_bytes_max: 1024 * 1024,
             spin: Duration::ZERO,
             mailbox_entries: 65_536,
             limits: Limits::default(),

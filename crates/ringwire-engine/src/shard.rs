@@ -11,6 +11,7 @@ use crate::admission::Handshakes;
 use crate::context::{Context, Core};
 use crate::date::DateCache;
 use crate::handler::{Handler, Transmit};
+use crate::intake::Waiting;
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Limits, ListenerOptions};
 use crate::process::Process;
@@ -49,8 +50,10 @@ pub struct Shard<D: Driver, H: Handler> {
     wakers: Arc<[OnceLock<D::Waker>]>,
     mail: VecDeque<Post<H::Mail>>,
     due: Vec<wheel::Entry>,
+    /// What was received beyond what a turn takes in.
+    pub(crate) waiting: Waiting,
     /// When work last came, for spinning.
-    busy_at: Instant,
+    pub(crate) busy_at: Instant,
     pub(crate) date: DateCache,
     /// What the process was last told that connections hold.
     pub(crate) published_bytes: usize,
@@ -131,6 +134,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             wakers,
             mail: VecDeque::new(),
             due: Vec::new(),
+            waiting: Waiting::new(),
             busy_at: now,
             date: DateCache::default(),
             published_bytes: 0,
@@ -166,10 +170,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.now = self.driver.now();
         self.core.stamp = Tick::of(self.core.now);
         self.restage();
-        while let Some(completion) = self.driver.complete() {
-            self.busy_at = self.core.now;
-            self.on_completion(completion);
-        }
+        self.take_in();
         self.finish();
         self.read_mail();
         self.expire();
@@ -225,7 +226,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn plan_wait(&mut self) -> Wait {
         let core = &self.core;
-        if !core.ready.is_empty() || !core.finishing.is_empty() || matches!(self.ending, Some(Ending::Stopped)) {
+        let has_work = !core.ready.is_empty() || !core.finishing.is_empty() || !self.waiting.is_empty();
+        if has_work || matches!(self.ending, Some(Ending::Stopped)) {
             return Wait::No;
         }
         if core.now < self.busy_at + core.options.spin && !core.options.spin.is_zero() {
@@ -242,7 +244,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         deadlines.into_iter().flatten().min().map_or(Wait::Forever, Wait::Until)
     }
 
-    fn on_completion(&mut self, completion: Completion) {
+    pub(crate) fn on_completion(&mut self, completion: Completion) {
         let Completion { token, context: slot, more, event } = completion;
         match event {
             Event::Accepted(result) => self.on_accepted(slot as usize, result, more),

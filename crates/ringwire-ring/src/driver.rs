@@ -93,6 +93,6 @@ pub trait Driver {
     /// Operations in flight, the driver's own excluded. Zero when a shard has ended well.
     fn in_flight(&self) -> usize;
 
-    /// Buffers now leased. Zero between turns.
+    /// Buffers now leased. Zero when a shard has ended well.
     fn leased(&self) -> usize;
 }

@@ -119,6 +119,7 @@ fn options(rng: &mut Rng) -> EngineOptions {
             },
             ..address.into()
         }],
+        turn_bytes_max: 1 << rng.u32(4..20),
         ..EngineOptions::default()
     }
 }
@@ -253,9 +254,7 @@ impl Stage {
 const MAILBOX_ENTRIES: usize = 4;
 
 fn turn_until_drained<H: Handler>(shard: &mut Shard<SimDriver, H>) {
-    while shard.turn().expect("the simulated enter does not fail") == Status::Running {
-        assert_eq!(shard.driver().leased(), 0, "leases end with the turn");
-    }
+    while shard.turn().expect("the simulated enter does not fail") == Status::Running {}
 }
 
 /// Asks the shards to drain, as SIGTERM does.

@@ -194,3 +194,31 @@ fn a_flood_of_pings_is_answered_and_holds_no_memory() {
     client.leave();
     server.finish();
 }
+
+#[test]
+fn what_a_turn_takes_in_is_bounded_and_nothing_is_lost_or_late() {
+    const TURN_BYTES: usize = 64 * 1024;
+    const MESSAGES: usize = 5000;
+    let mut options = options();
+    options.turn_bytes_max = TURN_BYTES;
+    let server = Server::start(options);
+    let mut clients: Vec<_> = (0..4).map(|_| server.open()).collect();
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            let frames: Vec<u8> =
+                (0..MESSAGES).flat_map(|n| client.frame(true, Opcode::Text, format!("{n:0>500}").as_bytes())).collect();
+            let mut writer = client.writer();
+            scope.spawn(move || writer.write_all(&frames).expect("the server reads"));
+            scope.spawn(move || {
+                for n in 0..MESSAGES {
+                    assert_eq!(client.hear(), Heard::Text(format!("{n:0>500}")));
+                }
+            });
+        }
+    });
+    let most = server.seen(|seen| seen.turn_bytes_max);
+    // The buffer that passes the bound still counts, with what was held of the message before.
+    assert!(most <= TURN_BYTES + 2 * 32 * 1024, "{most} bytes in one turn");
+    clients.into_iter().for_each(Client::leave);
+    server.finish();
+}

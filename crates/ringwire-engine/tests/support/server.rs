@@ -52,6 +52,8 @@ pub(crate) struct Seen {
     pub(crate) drained: usize,
     /// Who asked for the WebSockets that were accepted.
     pub(crate) peers: Vec<Peer>,
+    /// The most payload bytes that came in as messages in one turn.
+    pub(crate) turn_bytes_max: usize,
     /// Payloads of pongs that came in.
     pub(crate) pongs: Vec<Vec<u8>>,
 }
@@ -77,6 +79,8 @@ struct Probe {
     accounts: Arc<Accounts>,
     /// Connections accepted and not ended, and whether they were opened.
     open: HashMap<ConnectionId, bool>,
+    /// Payload bytes of this turn's messages.
+    turn_bytes: usize,
     /// Agreed to at `/deflate`, and at `/takeover`.
     deflate: [Arc<Policy>; 2],
 }
@@ -281,7 +285,7 @@ impl Probe {
             };
             Arc::new(Policy { extension: Some(Arc::new(Deflate::new(options))), ..Policy::default() })
         };
-        Self { accounts, open: HashMap::new(), deflate: [policy(true), policy(false)] }
+        Self { accounts, open: HashMap::new(), turn_bytes: 0, deflate: [policy(true), policy(false)] }
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -336,11 +340,19 @@ impl Handler for Probe {
         let stray = self.open.get(&connection) != Some(&true);
         let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
         let sent = cx.send(connection, kind, message.bytes());
+        self.turn_bytes += message.bytes().len();
         self.note(|seen| {
             seen.strays += usize::from(stray);
             seen.message_bytes += message.bytes().len();
             seen.refused += usize::from(sent == Err(SendError::Full));
         });
+    }
+
+    fn on_turn_end(&mut self, _cx: &mut Context<'_, Ask>) {
+        let turn_bytes = std::mem::take(&mut self.turn_bytes);
+        if turn_bytes > 0 {
+            self.note(|seen| seen.turn_bytes_max = seen.turn_bytes_max.max(turn_bytes));
+        }
     }
 
     fn on_drained(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId) {

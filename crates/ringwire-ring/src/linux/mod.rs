@@ -3,6 +3,7 @@
 mod buffers;
 mod enter;
 mod features;
+mod outcome;
 mod peer;
 mod ring;
 mod socket;

@@ -25,6 +25,7 @@ use io_uring::{cqueue, opcode};
 use super::buffers::{BufferRing, GROUP};
 use super::enter::{IORING_ENTER_GETEVENTS, RingFd};
 use super::features::{Features, Unavailable, set_up};
+use super::outcome::{check, sent, short};
 use super::peer;
 use super::socket::{self, Family};
 use super::table::{Kind, Table, UserData, untracked};
@@ -493,25 +494,4 @@ impl Drop for Ring {
 
 const fn quiet() -> OpToken {
     OpToken(untracked(Kind::Quiet))
-}
-
-fn check(result: i32) -> io::Result<u32> {
-    u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
-}
-
-/// A transmission completes only when it was short.
-fn short(data: Data, result: i32) -> Event {
-    match check(result) {
-        Ok(sent) => Event::Short { data, sent: sent as usize, error: None },
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Short { data, sent: 0, error: None },
-        Err(error) => Event::Short { data, sent: 0, error: Some(error) },
-    }
-}
-
-fn sent(data: Data, result: i32) -> Event {
-    let outcome = check(result).and_then(|sent| {
-        let all = sent as usize == data.len();
-        if all { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
-    });
-    Event::Sent(data, outcome)
 }

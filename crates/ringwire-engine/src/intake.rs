@@ -1,0 +1,52 @@
+//! How much a turn takes in.
+//!
+//! All completions are read at once, as the driver wants it. But once a turn has read so many bytes
+//! ([`EngineOptions::turn_bytes_max`](crate::EngineOptions::turn_bytes_max)), what else was received waits, in its leased
+//! buffers and in its order, for the next turn, which follows without sleeping. So what the first bytes led to goes out
+//! before the next are looked at. Everything that is not received is dealt with at once: above all, what a socket
+//! refused must be known before more is transmitted.
+
+use std::collections::VecDeque;
+
+use ringwire_ring::{Completion, Driver, Event};
+
+use crate::handler::Handler;
+use crate::shard::Shard;
+
+/// What was received and waits for the next turn.
+pub(crate) type Waiting = VecDeque<Completion>;
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// Deals with what has completed, and with what waited for this turn.
+    pub(crate) fn take_in(&mut self) {
+        let most = self.core.options.turn_bytes_max;
+        let mut read = 0;
+        while read < most
+            && let Some(completion) = self.waiting.pop_front()
+        {
+            read += received_bytes(&completion.event);
+            self.on_completion(completion);
+        }
+        while let Some(completion) = self.driver.complete() {
+            self.busy_at = self.core.now;
+            let is_inbound = matches!(
+                completion.event,
+                Event::Received(_) | Event::EndOfStream | Event::NoBuffers | Event::ReceiveFailed(_)
+            );
+            if is_inbound && (read >= most || !self.waiting.is_empty()) {
+                self.waiting.push_back(completion);
+            } else {
+                read += received_bytes(&completion.event);
+                self.on_completion(completion);
+            }
+        }
+        // Turns that leave nothing are the rule: what a flood needed is not kept.
+        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
+            self.waiting = Waiting::new();
+        }
+    }
+}
+
+fn received_bytes(event: &Event) -> usize {
+    if let Event::Received(lease) = event { lease.len } else { 0 }
+}
