@@ -21,6 +21,8 @@ mod http;
 mod limits;
 #[path = "faults/load.rs"]
 mod load;
+#[path = "faults/network.rs"]
+mod network;
 #[path = "faults/peers.rs"]
 mod peers;
 #[path = "faults/proxies.rs"]
