@@ -34,10 +34,11 @@ pub(crate) struct Connection {
     pub(crate) pulled_bytes: u32,
     /// What a socket refused, and replies since: waits for the socket to have room.
     pub(crate) backlog: Vec<u8>,
-    /// What came in after reading was to stop, to be decoded when it goes on. At most what the buffer ring held then.
+    /// What came in after reading was to stop, to be decoded when it goes on. At most what the buffer ring held then:
+    /// nothing more is read before all of it is decoded.
     pub(crate) held: Vec<u8>,
-    /// Bytes of the send in flight.
-    pub(crate) sending_bytes: usize,
+    /// What the send in flight holds.
+    pub(crate) sending: Sending,
     /// Its share of the shard's memory, as last counted.
     pub(crate) counted_bytes: usize,
     /// When to look at it again at the latest.
@@ -100,6 +101,20 @@ pub(crate) enum Life {
     Closing,
 }
 
+/// A buffer that the kernel sends from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sending {
+    bytes: u32,
+    capacity: u32,
+}
+
+impl Sending {
+    pub(crate) fn new(buffer: &Vec<u8>) -> Self {
+        let count = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { bytes: count(buffer.len()), capacity: count(buffer.capacity()) }
+    }
+}
+
 /// Small facts.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
@@ -107,8 +122,10 @@ pub(crate) struct Flags {
     pub(crate) listed: bool,
     /// The handler has something to be pulled.
     pub(crate) pull: bool,
-    /// Not read from, because too much waits for it to be read.
+    /// Not read from: too much waits for it to be read, or the turn had no time for it.
     pub(crate) paused: bool,
+    /// Its receive, if there is one, is being cancelled.
+    pub(crate) cancelled: bool,
     /// The application has accepted it, and must be told of its end.
     pub(crate) opened: bool,
     /// Its end waits for the peer's.
@@ -150,7 +167,7 @@ impl Connection {
             backlog: Vec::new(),
             held: Vec::new(),
             counted_bytes: 0,
-            sending_bytes: 0,
+            sending: Sending::default(),
             deadline: None,
             wheel_at: None,
             session: Session::new(now),
@@ -177,7 +194,7 @@ impl Connection {
 
     /// Bytes that wait for the peer to read.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.backlog.len() + self.sending_bytes
+        self.backlog.len() + self.sending.bytes as usize
     }
 
     /// Heap memory it holds.
@@ -191,7 +208,7 @@ impl Connection {
             }
         };
         let tls = self.tls.as_ref().map_or(0, |session| session.memory_bytes());
-        input + tls + self.held.capacity() + self.backlog.capacity() + self.sending_bytes
+        input + tls + self.held.capacity() + self.backlog.capacity() + self.sending.capacity as usize
     }
 
     /// What transforms its messages, if anything was agreed on.

@@ -14,6 +14,7 @@ use crate::admission::Handshakes;
 use crate::connection::{Connection, Life, Protocol};
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Timeouts};
+use crate::pace::Pace;
 use crate::process::Process;
 use crate::slab::{ConnectionId, Slab};
 use crate::wheel::{Tick, Wheel};
@@ -25,6 +26,10 @@ pub(crate) struct Core<M> {
     pub(crate) ready: Vec<u32>,
     /// Connections whose last bytes may be out.
     pub(crate) finishing: Vec<u32>,
+    /// Whether connections have transmitted this turn.
+    pub(crate) has_transmitted: bool,
+    /// How far this turn has come with what may be too much for it.
+    pub(crate) pace: Pace,
     pub(crate) wheel: Wheel,
     pub(crate) tick: Option<Instant>,
     pub(crate) now: Instant,
@@ -75,7 +80,8 @@ pub enum SendError {
     Gone,
     /// The connection is closing: no message may follow its close frame.
     Closing,
-    /// More than [`Limits::backlog_bytes_max`](crate::Limits::backlog_bytes_max) wait for the peer to read.
+    /// More than [`Limits::backlog_bytes_max`](crate::Limits::backlog_bytes_max) wait for the peer to read, or for the end
+    /// of the turn.
     /// [`Handler::on_drained`](crate::Handler::on_drained) will say when they are out.
     Full,
 }
@@ -120,7 +126,7 @@ impl<M> Context<'_, M> {
         if !found.phase().may_transmit_messages() {
             return Err(SendError::Closing);
         }
-        if found.waiting_bytes() > backlog_bytes_max {
+        if found.waiting_bytes() + found.staged.len() > backlog_bytes_max {
             return Err(SendError::Full);
         }
         let stamp = self.core.stamp;
@@ -213,18 +219,27 @@ impl<M> Context<'_, M> {
         self.stage(slot, &[&header.encode(), payload]);
     }
 
-    /// Puts bytes behind what this connection already transmits.
+    /// Puts bytes behind what this connection already transmits. What is too much for one turn's transmission becomes a
+    /// backlog at once: it is counted, holds the peer up, and is waited for.
     pub(crate) fn stage(&mut self, slot: u32, pieces: &[&[u8]]) {
+        let high = self.core.options.limits.staged_bytes_max();
+        let added: usize = pieces.iter().map(|piece| piece.len()).sum();
         let connection = self.core.slab.at(slot);
-        if connection.is_blocked() {
-            for piece in pieces {
-                connection.backlog.extend_from_slice(piece);
+        if !connection.is_blocked() {
+            if connection.staged.len() + added <= high {
+                self.stage.append(&mut connection.staged, pieces);
+                return self.core.list(slot);
             }
-            self.core.count(slot);
-        } else {
-            self.stage.append(&mut connection.staged, pieces);
+            let staged = std::mem::take(&mut connection.staged);
+            connection.backlog.reserve_exact(staged.len() + added);
+            connection.backlog.extend_from_slice(self.stage.bytes(&staged));
             self.core.list(slot);
         }
+        let connection = self.core.slab.at(slot);
+        for piece in pieces {
+            connection.backlog.extend_from_slice(piece);
+        }
+        self.core.count(slot);
     }
 
     /// Moves the closing handshake on, and stages a close frame if that is due. Returns what it says to do.

@@ -15,6 +15,7 @@ use crate::chunked::ChunkedRequest;
 use crate::connection::{HttpState, Life, Protocol};
 use crate::handler::{Accept, CloseReason, Handler, Opening, Response, Side, Upgrade};
 use crate::http;
+use crate::pace::MESSAGE_WORK_BYTES;
 use crate::shard::Shard;
 use crate::teardown::Leave;
 
@@ -62,11 +63,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.life != Life::Live {
             return;
         }
-        if connection.flags.paused {
-            connection.held.extend_from_slice(bytes);
-            return self.core.count(slot);
+        if connection.flags.paused || self.turn_is_full() {
+            return self.hold(slot, bytes);
         }
-        match &mut connection.protocol {
+        match &mut self.core.slab.at(slot).protocol {
             Protocol::WebSocket { .. } => self.on_frames(slot, bytes),
             Protocol::Http(state) => {
                 let mut buffer = std::mem::take(&mut state.buffer);
@@ -298,12 +298,26 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let Some(mut decoder) = self.take_decoder(slot) else { return };
         let mut at = 0;
         while at < bytes.len() {
+            if self.has_had_its_turn(slot) {
+                self.hold(slot, &bytes[at..]);
+                break;
+            }
+            let before = decoder.assembly_bytes();
             let extension = self.core.slab.at(slot).extension();
+            let is_extended = extension.is_some();
             match decoder.decode_with(&mut bytes[at..], extension) {
                 Ok(step) => {
                     at += step.consumed;
+                    let made = match &step.event {
+                        Some(Event::Message(message)) => message.bytes().len() + MESSAGE_WORK_BYTES,
+                        _ => step.consumed,
+                    };
                     if let Some(event) = step.event {
                         self.on_event(slot, event);
+                    }
+                    if is_extended {
+                        let made = made.max(decoder.assembly_bytes().saturating_sub(before));
+                        self.core.pace.work(slot, made);
                     }
                 }
                 Err(violation) => {
@@ -319,7 +333,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.pause_if_behind(slot);
             let connection = self.core.slab.at(slot);
             if connection.flags.paused {
-                connection.held.extend_from_slice(&bytes[at..]);
+                self.hold(slot, &bytes[at..]);
                 break;
             }
         }

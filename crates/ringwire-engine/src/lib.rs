@@ -27,6 +27,7 @@ mod network;
 mod options;
 mod origin;
 mod outbound;
+mod pace;
 mod packing;
 mod process;
 mod session;

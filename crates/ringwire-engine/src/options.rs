@@ -146,7 +146,7 @@ pub struct Limits {
     /// Bytes that one transmission pulls from the handler.
     pub pull_bytes_max: usize,
     /// Bytes that all of a shard's connections may hold: unfinished messages and requests, and what waits to be read.
-    /// Above it the connection that holds most is let go.
+    /// Above it those that hold most are let go, until seven eighths of it are held.
     pub memory_bytes_max: usize,
     /// The same for all shards together: above it the shard that holds most lets the connection go that holds most.
     pub process_memory_bytes_max: usize,
@@ -156,6 +156,11 @@ impl Limits {
     /// Descriptors kept beyond `connections_max`, to tell those over a limit that they are. While so many of a shard are
     /// being told, one more ends without words.
     pub const REFUSALS: u32 = 64;
+
+    /// Bytes that a connection may stage in a turn. More is a backlog, so that its peer is held up and its handler told.
+    pub(crate) fn staged_bytes_max(&self) -> usize {
+        self.backlog_high_bytes.min(self.backlog_bytes_max)
+    }
 }
 
 impl Default for Limits {

@@ -3,7 +3,7 @@
 //! A connection transmits at most once a turn, all it has: replies staged in the arena, then what the handler is pulled
 //! for. A lone range of a log goes out from where it lies; several, or ones behind replies, are joined in the arena.
 //! What a socket refuses of that becomes the connection's backlog, cut at the next frame boundary: the handler keeps
-//! the rest. While there is a backlog, an ordinary send waits in the kernel; while there is none but the socket is full,
+//! the rest. Replies that are more than a peer may be behind are a backlog from the start. While there is a backlog, an ordinary send waits in the kernel; while there is none but the socket is full,
 //! a poll does. Nothing is pulled meanwhile.
 
 use std::io;
@@ -11,7 +11,7 @@ use std::io;
 use ringwire_codec::Phase;
 use ringwire_ring::{Data, Driver, Op, OpToken, Staged};
 
-use crate::connection::Life;
+use crate::connection::{Life, Sending};
 use crate::handler::{CloseReason, Handler};
 use crate::shard::Shard;
 
@@ -19,6 +19,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// Transmits for every connection that has something to say.
     pub(crate) fn transmit_ready(&mut self) {
         // Connections that still have more after their budget are listed again, for the next turn.
+        self.core.has_transmitted = true;
         let mut ready = std::mem::take(&mut self.core.ready);
         for slot in ready.drain(..) {
             if let Some(connection) = self.core.slab.try_at(slot) {
@@ -105,10 +106,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let socket = connection.socket;
         let mut bytes = std::mem::take(&mut connection.backlog);
         if connection.tls.is_some() && !self.seal_backlog(slot, &mut bytes) {
-            return;
+            if self.core.slab.at(slot).life == Life::Finishing {
+                // It will never go out: what there was to say has been said.
+                self.core.finishing.push(slot);
+            }
+            return self.core.count(slot);
         }
         let connection = self.core.slab.at(slot);
-        connection.sending_bytes = bytes.len();
+        connection.sending = Sending::new(&bytes);
         self.core.count(slot);
         let token = self.submit(Op::Send(socket, Data::Owned { bytes, start: 0 }), slot);
         self.core.slab.at(slot).blocked = Some(token);
@@ -133,7 +138,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             connection.flags.pull = true;
             kept = unsent - unsent_pulled + self.handler.on_short(id, unsent_pulled);
         }
-        let rest = match data {
+        let mut rest = match data {
             Data::Staged(staged) => self.driver.staged(&staged)[sent..sent + kept].to_vec(),
             Data::Shared(shared) => {
                 let mut rest = Vec::new();
@@ -147,8 +152,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if let Some(session) = &mut connection.tls {
             session.sealed_bytes = rest.len();
         }
+        // Replies may have been staged this turn before it was known that they must wait, and be too many to stay there.
+        rest.append(&mut connection.backlog);
         connection.backlog = rest;
-        // Replies may have been staged this turn before it was known that they must wait.
         let staged = std::mem::take(&mut connection.staged);
         connection.backlog.extend_from_slice(self.driver.staged(&staged));
         if connection.is_blocked() {
@@ -169,7 +175,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.core.slab.at(slot);
         assert_eq!(connection.blocked, Some(token), "one operation waits for room at a time");
         connection.blocked = None;
-        connection.sending_bytes = 0;
+        connection.sending = Sending::default();
         self.core.count(slot);
         if self.core.slab.at(slot).life == Life::Joining {
             return self.close_if_joined(slot);
@@ -195,33 +201,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             Life::Finishing => self.core.list(slot),
             Life::Lingering | Life::Joining | Life::Closing => {}
-        }
-    }
-
-    /// Stops reading from a peer that reads too little of what it is sent.
-    pub(crate) fn pause_if_behind(&mut self, slot: u32) {
-        let high = self.core.options.limits.backlog_high_bytes;
-        let connection = self.core.slab.at(slot);
-        if connection.life == Life::Live && !connection.flags.paused && connection.waiting_bytes() > high {
-            connection.flags.paused = true;
-            if let Some(receive) = connection.receive {
-                self.submit(Op::Cancel(receive), slot);
-            }
-        }
-    }
-
-    fn resume_if_caught_up(&mut self, slot: u32) {
-        let high = self.core.options.limits.backlog_high_bytes;
-        let connection = self.core.slab.at(slot);
-        if connection.flags.paused && connection.waiting_bytes() <= high {
-            connection.flags.paused = false;
-            let mut held = std::mem::take(&mut connection.held);
-            // If the receive is still being cancelled, its end starts the next one.
-            if connection.receive.is_none() {
-                self.receive(slot);
-            }
-            self.on_plain(slot, &mut held);
-            self.end_if_said(slot);
         }
     }
 

@@ -83,9 +83,16 @@ impl Process {
         (0..self.shards.len()).max_by_key(bytes).unwrap_or(0)
     }
 
-    /// Asks a shard to look at its memory. `true`: nobody else has, so it must be told.
-    pub(crate) fn ask(&self, shard: usize) -> bool {
-        !self.shards[shard].asked.swap(true, Ordering::Relaxed)
+    /// Asks a shard to look at its memory, unless it has been asked and has not looked yet. `post` puts that into its
+    /// mailbox; what it cannot, has not been asked. `true`: the shard is to be woken.
+    pub(crate) fn ask<E>(&self, shard: usize, post: impl FnOnce() -> Result<bool, E>) -> bool {
+        if self.shards[shard].asked.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        post().unwrap_or_else(|_| {
+            self.looks(shard);
+            false
+        })
     }
 
     /// The shard looks now.
@@ -219,9 +226,17 @@ mod tests {
             process.publish(shard, bytes);
         }
         assert_eq!((process.memory_bytes(), process.fattest()), (125, 1));
-        assert!(process.ask(1));
-        assert!(!process.ask(1));
+        let posted = || Ok::<_, ()>(true);
+        assert!(process.ask(1, posted));
+        assert!(!process.ask(1, || -> Result<bool, ()> { panic!("it has been asked") }));
         process.looks(1);
-        assert!(process.ask(1));
+        assert!(process.ask(1, posted));
+    }
+
+    #[test]
+    fn a_shard_whose_mailbox_is_full_is_asked_again() {
+        let process = Process::new(1);
+        assert!(!process.ask(0, || Err("full")));
+        assert!(process.ask(0, || Ok::<_, ()>(true)));
     }
 }

@@ -14,6 +14,7 @@ use crate::handler::{Handler, Transmit};
 use crate::intake::Waiting;
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Limits, ListenerOptions};
+use crate::pace::Pace;
 use crate::process::Process;
 use crate::slab::Slab;
 use crate::tls::Scratch;
@@ -110,6 +111,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 slab: Slab::new(slots as usize),
                 ready: Vec::new(),
                 finishing: Vec::new(),
+                has_transmitted: false,
+                pace: Pace::default(),
                 wheel: Wheel::new(now),
                 tick: None,
                 now,
@@ -169,7 +172,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         self.core.now = self.driver.now();
         self.core.stamp = Tick::of(self.core.now);
+        self.core.has_transmitted = false;
         self.restage();
+        self.go_on();
         self.take_in();
         self.finish();
         self.read_mail();
@@ -226,7 +231,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn plan_wait(&mut self) -> Wait {
         let core = &self.core;
-        let has_work = !core.ready.is_empty() || !core.finishing.is_empty() || !self.waiting.is_empty();
+        let has_input = !self.waiting.is_empty() || core.pace.has_deferred();
+        let has_work = has_input || !core.ready.is_empty() || !core.finishing.is_empty();
         if has_work || matches!(self.ending, Some(Ending::Stopped)) {
             return Wait::No;
         }

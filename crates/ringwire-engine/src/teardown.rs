@@ -32,7 +32,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn receive(&mut self, slot: u32) {
         let socket = self.core.slab.at(slot).socket;
         let token = self.submit(Op::Receive(socket), slot);
-        self.core.slab.at(slot).receive = Some(token);
+        let connection = self.core.slab.at(slot);
+        connection.receive = Some(token);
+        connection.flags.cancelled = false;
     }
 
     /// The receive has ended, with or without an error, though the stream has not.
@@ -95,6 +97,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn finish(&mut self) {
         for slot in std::mem::take(&mut self.core.finishing) {
             let Some(connection) = self.core.slab.try_at(slot) else { continue };
+            if connection.life == Life::Joining {
+                self.close_if_joined(slot);
+                continue;
+            }
             let has_output = !connection.staged.is_empty() || connection.has_tls_output();
             if connection.life != Life::Finishing || connection.is_blocked() || has_output {
                 continue;
@@ -138,7 +144,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if was == Life::Live {
             self.say_closed(slot, reason);
         }
-        self.close_if_joined(slot);
+        if self.core.has_transmitted {
+            // Nothing else of it may be in flight, but what it transmits this turn is: no close overtakes that.
+            self.core.finishing.push(slot);
+        } else {
+            self.close_if_joined(slot);
+        }
     }
 
     /// Tells the handler, once, if it knows of the connection.

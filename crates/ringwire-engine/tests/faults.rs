@@ -23,6 +23,8 @@ mod limits;
 mod load;
 #[path = "faults/network.rs"]
 mod network;
+#[path = "faults/pace.rs"]
+mod pace;
 #[path = "faults/peers.rs"]
 mod peers;
 #[path = "faults/proxies.rs"]

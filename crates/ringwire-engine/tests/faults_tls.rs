@@ -18,6 +18,8 @@ mod http;
 mod limits;
 #[path = "faults/load.rs"]
 mod load;
+#[path = "faults/pace.rs"]
+mod pace;
 #[path = "faults/peers.rs"]
 mod peers;
 #[path = "faults/sessions.rs"]

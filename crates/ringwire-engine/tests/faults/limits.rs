@@ -145,6 +145,22 @@ fn a_message_over_the_memory_budget_is_shed() {
 }
 
 #[test]
+fn shedding_goes_down_to_seven_eighths_of_the_budget() {
+    let mut options = options();
+    options.limits.memory_bytes_max = 4 * MIB;
+    let server = Server::start(options);
+    let mut clients: Vec<_> = (0..10).map(|_| server.open()).collect();
+    for client in &mut clients {
+        let frame = client.frame(true, Opcode::Binary, &[5; 450_000]);
+        client.write(&frame[..400_000]);
+    }
+    // Nine fit into the budget, and eight into seven eighths of it.
+    assert_eq!(server.ended(2), [CloseReason::Shed, CloseReason::Shed]);
+    drop(clients);
+    server.finish();
+}
+
+#[test]
 fn only_the_connection_that_holds_most_is_shed() {
     let mut options = options();
     options.limits.memory_bytes_max = 8 * MIB;

@@ -54,6 +54,8 @@ pub(crate) struct Seen {
     pub(crate) peers: Vec<Peer>,
     /// The most payload bytes that came in as messages in one turn.
     pub(crate) turn_bytes_max: usize,
+    /// Messages that [`Ask::Fill`] found room for.
+    pub(crate) filled: usize,
     /// Payloads of pongs that came in.
     pub(crate) pongs: Vec<Vec<u8>>,
 }
@@ -72,15 +74,24 @@ pub(crate) enum Ask {
     CloseAll(CloseCode),
     /// To ping all that are open.
     PingAll(&'static [u8]),
+    /// To send messages of [`FILLING_BYTES`] to all that are open, as many as find room.
+    Fill,
+    /// To do nothing until the other end is dropped, so that what peers send meanwhile comes in one turn.
+    Wait(mpsc::Receiver<()>),
 }
+
+/// Length of the messages of [`Ask::Fill`].
+pub(crate) const FILLING_BYTES: usize = 4096;
+/// A message that begins so is not echoed.
+pub(crate) const NO_ECHO: &[u8] = b"no echo";
 
 /// Echoes, and keeps accounts.
 struct Probe {
     accounts: Arc<Accounts>,
-    /// Connections accepted and not ended, and whether they were opened.
-    open: HashMap<ConnectionId, bool>,
     /// Payload bytes of this turn's messages.
     turn_bytes: usize,
+    /// Connections accepted and not ended, and whether they were opened.
+    open: HashMap<ConnectionId, bool>,
     /// Agreed to at `/deflate`, and at `/takeover`.
     deflate: [Arc<Policy>; 2],
 }
@@ -285,7 +296,7 @@ impl Probe {
             };
             Arc::new(Policy { extension: Some(Arc::new(Deflate::new(options))), ..Policy::default() })
         };
-        Self { accounts, open: HashMap::new(), turn_bytes: 0, deflate: [policy(true), policy(false)] }
+        Self { accounts, turn_bytes: 0, open: HashMap::new(), deflate: [policy(true), policy(false)] }
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -339,8 +350,9 @@ impl Handler for Probe {
     fn on_message(&mut self, cx: &mut Context<'_, Ask>, connection: ConnectionId, message: Message<'_>) {
         let stray = self.open.get(&connection) != Some(&true);
         let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
-        let sent = cx.send(connection, kind, message.bytes());
         self.turn_bytes += message.bytes().len();
+        let is_echoed = !message.bytes().starts_with(NO_ECHO);
+        let sent = if is_echoed { cx.send(connection, kind, message.bytes()) } else { Ok(()) };
         self.note(|seen| {
             seen.strays += usize::from(stray);
             seen.message_bytes += message.bytes().len();
@@ -396,6 +408,15 @@ impl Handler for Probe {
                     cx.close(connection, code, "as the test wants");
                 }
             }
+            Ask::Fill => {
+                for &connection in self.open.keys() {
+                    // A bound, for an engine that never has enough.
+                    let room = (0..10_000).take_while(|_| cx.send_binary(connection, &[4; FILLING_BYTES]).is_ok());
+                    let filled = room.count();
+                    self.note(|seen| seen.filled += filled);
+                }
+            }
+            Ask::Wait(until) => drop(until.recv_timeout(PATIENCE)),
             Ask::PingAll(payload) => {
                 for &connection in self.open.keys() {
                     cx.ping(connection, payload).expect("it is open");

@@ -1,14 +1,17 @@
 //! What peers do to TLS itself.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use ringwire_engine::CloseReason;
+use ringwire_engine::codec::{MaskKey, Opcode, encode_frame};
 use ringwire_engine::tls::TlsError;
 
 use crate::support::certificates::{connection, usual, usual_client};
 use crate::support::client::{Client, Heard};
-use crate::support::server::{Server, options};
+use crate::support::server::{Ask, Server, options};
 
 /// The first bytes that a client sends.
 fn client_hello() -> Vec<u8> {
@@ -54,7 +57,7 @@ fn peers_that_go_in_mid_handshake_leave_nothing() {
         let mut stream = TcpStream::connect(server.address()).expect("the server takes connections");
         stream.write_all(&hello[..length]).expect("the server reads");
         if n % 2 == 0 {
-            socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("linger");
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
         }
     }
     server.wait_empty();
@@ -64,7 +67,7 @@ fn peers_that_go_in_mid_handshake_leave_nothing() {
 #[test]
 fn a_handshake_that_stops_runs_out_of_time() {
     let mut options = options();
-    options.listen[0].timeouts.handshake = std::time::Duration::from_millis(300);
+    options.listen[0].timeouts.handshake = Duration::from_millis(300);
     let server = Server::start(options);
     let hello = client_hello();
     let streams: Vec<TcpStream> = [1, hello.len() / 2, hello.len()]
@@ -132,5 +135,42 @@ fn requests_before_the_end_of_a_stream_are_answered() {
     assert_eq!(client.answer().body, "GET /last ");
     assert_eq!(client.hear(), Heard::End(None));
     drop(client);
+    server.finish();
+}
+
+#[test]
+fn a_backlog_that_cannot_be_encrypted_any_more_holds_nothing_up() {
+    let mut options = options();
+    options.limits.backlog_high_bytes = 16 * 1024;
+    options.listen[0].timeouts.close = Duration::from_secs(600);
+    let server = Server::start(options);
+    let mut tls = usual_client();
+    let mut tcp = TcpStream::connect(server.address()).expect("the server takes connections");
+    let mut stream = rustls::Stream::new(&mut tls, &mut tcp);
+    stream.write_all(&Client::upgrade(server.address(), "/")).expect("the server reads");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        answer.extend(byte);
+    }
+    // A message whose echo is too long for one turn, and right behind it an alert, which is not answered.
+    let mut message = Vec::new();
+    encode_frame(&mut message, Opcode::Binary, &[1; 40_000], Some(MaskKey::new([1, 2, 3, 4])));
+    tls.writer().write_all(&message).expect("memory takes all");
+    tls.read_tls(&mut &[&[0x17, 3, 3, 0, 30][..], &[9; 30]].concat()[..]).expect("memory");
+    tls.process_new_packets().expect_err("nobody has encrypted this");
+    let mut flight = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut flight).expect("memory takes all");
+    }
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(Some(wait));
+    server.post_all(|| Ask::Wait(wait.lock().unwrap().take().expect("one shard")));
+    tcp.write_all(&flight).expect("the kernel takes it");
+    drop(go);
+    assert!(matches!(server.ended(1)[..], [CloseReason::Tls(_)]));
+    drop(tcp);
+    server.wait_empty();
     server.finish();
 }

@@ -1,0 +1,137 @@
+//! How much is read in a turn: from one connection, and from all of them.
+//!
+//! Three things hold a connection up. Too much waits for its peer to read: then it goes on when that is out. Or the
+//! connection has had its part of the turn, or the turn as a whole is full: then it goes on in the next turn, before
+//! what comes in then, and in the order in which connections were held up. In all three it is *paused*: what has come
+//! in is held, its receive is cancelled, and the next one starts only when all that is held has been decoded, so that
+//! what is held never grows from turn to turn.
+//!
+//! A part of a turn is counted in bytes of messages, for connections with an extension only: elsewhere, messages are no
+//! longer than what came in.
+
+use std::collections::VecDeque;
+
+use ringwire_ring::{Driver, Op};
+
+use crate::connection::Life;
+use crate::handler::Handler;
+use crate::shard::Shard;
+
+/// What inflating a message costs at least, in bytes of messages.
+pub(crate) const MESSAGE_WORK_BYTES: usize = 1024;
+/// What may be inflated for one connection in a turn, and one message more.
+const CONNECTION_BYTES_MAX: usize = 1024 * 1024;
+/// What may be inflated for all connections in a turn, and one message more.
+const INFLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What may be staged in a turn for all connections before the rest of what came in waits for the next.
+const STAGED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How far a turn has come.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Bytes of messages made for all connections with an extension.
+    bytes: usize,
+    /// Of these, for the connection in this slot, the latest.
+    latest: (u32, usize),
+    /// Connections that go on in the next turn. One that has ended meanwhile, or goes on already, may be among them.
+    deferred: VecDeque<u32>,
+}
+
+impl Pace {
+    /// So many bytes of messages were made for a connection with an extension.
+    pub(crate) fn work(&mut self, slot: u32, bytes: usize) {
+        self.bytes += bytes;
+        if self.latest.0 != slot {
+            self.latest = (slot, 0);
+        }
+        self.latest.1 += bytes;
+    }
+
+    /// Whether somebody goes on in the next turn.
+    pub(crate) fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    fn has_time_for(&self, slot: u32) -> bool {
+        let latest = if self.latest.0 == slot { self.latest.1 } else { 0 };
+        self.bytes < INFLATED_BYTES_MAX && latest < CONNECTION_BYTES_MAX
+    }
+}
+
+impl<D: Driver, H: Handler> Shard<D, H> {
+    /// A turn begins: those go on that the one before had no time for.
+    pub(crate) fn go_on(&mut self) {
+        let pace = &mut self.core.pace;
+        (pace.bytes, pace.latest) = (0, (0, 0));
+        // Those that are held up again come behind these.
+        for _ in 0..pace.deferred.len() {
+            if self.turn_is_full() || self.core.pace.bytes >= INFLATED_BYTES_MAX {
+                return;
+            }
+            let Some(slot) = self.core.pace.deferred.pop_front() else { return };
+            if self.core.slab.try_at(slot).is_some_and(|connection| connection.life == Life::Live) {
+                self.resume_if_caught_up(slot);
+            }
+        }
+    }
+
+    /// Whether nothing more can be made of what came in: until the next turn, when memory has been made.
+    pub(crate) fn turn_is_full(&mut self) -> bool {
+        self.driver.stage().staged_bytes() > STAGED_BYTES_MAX
+            || self.core.memory_bytes > self.core.options.limits.memory_bytes_max
+    }
+
+    /// Whether no more messages of this WebSocket are for this turn.
+    pub(crate) fn has_had_its_turn(&mut self, slot: u32) -> bool {
+        let is_extended = self.core.slab.at(slot).extension().is_some();
+        self.turn_is_full() || (is_extended && !self.core.pace.has_time_for(slot))
+    }
+
+    /// Keeps what came in for later: until what waits for the peer is out, or else for the next turn.
+    pub(crate) fn hold(&mut self, slot: u32, bytes: &[u8]) {
+        self.pause_if_behind(slot);
+        if !self.core.slab.at(slot).flags.paused {
+            self.pause(slot);
+            self.core.pace.deferred.push_back(slot);
+        }
+        self.core.slab.at(slot).held.extend_from_slice(bytes);
+        self.core.count(slot);
+    }
+
+    /// Stops reading from a peer that reads too little of what it is sent.
+    pub(crate) fn pause_if_behind(&mut self, slot: u32) {
+        let high = self.core.options.limits.backlog_high_bytes;
+        let connection = self.core.slab.at(slot);
+        if connection.life == Life::Live && !connection.flags.paused && connection.waiting_bytes() > high {
+            self.pause(slot);
+        }
+    }
+
+    fn pause(&mut self, slot: u32) {
+        let connection = self.core.slab.at(slot);
+        connection.flags.paused = true;
+        let is_cancelled = std::mem::replace(&mut connection.flags.cancelled, true);
+        if let Some(receive) = connection.receive.filter(|_| !is_cancelled) {
+            self.submit(Op::Cancel(receive), slot);
+        }
+    }
+
+    /// Goes on with what is held and then reads again, unless too much waits for the peer.
+    pub(crate) fn resume_if_caught_up(&mut self, slot: u32) {
+        let high = self.core.options.limits.backlog_high_bytes;
+        let connection = self.core.slab.at(slot);
+        if !connection.flags.paused || connection.waiting_bytes() > high {
+            return;
+        }
+        connection.flags.paused = false;
+        let mut held = std::mem::take(&mut connection.held);
+        self.on_plain(slot, &mut held);
+        let connection = self.core.slab.at(slot);
+        let listens = matches!(connection.life, Life::Live | Life::Finishing | Life::Lingering);
+        // If the receive is still being cancelled, its end starts the next one.
+        if listens && !connection.flags.paused && connection.receive.is_none() {
+            self.receive(slot);
+        }
+        self.end_if_said(slot);
+    }
+}
