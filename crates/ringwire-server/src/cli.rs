@@ -87,7 +87,7 @@ pub struct ServeFlags {
     #[arg(long, value_name = "drop|disconnect")]
     pub slow: Option<String>,
     /// Which pages may connect: `any`, `same` (those of this server's own host and port), or origins such as
-    /// https://example.com, each with an --origin of its own [default: any]
+    /// `https://example.com`, each with an --origin of its own [default: any]
     #[arg(long, value_name = "any|same|ORIGIN")]
     pub origin: Vec<String>,
     /// Who publishes must present this token, as `Authorization: Bearer TOKEN` or `?token=TOKEN`

@@ -3,7 +3,7 @@
 //! A [`Session`] stands between a connection's socket and what speaks on it, on rustls's unbuffered machines: it owns no
 //! buffer while nothing is under way, so an idle connection costs its keys and little else. The engine's path is the
 //! same with and without it: received bytes are decrypted before they are parsed, and what a turn has staged and pulled
-//! is encrypted, in records as large as there is data for, just before it is transmitted ([`link`]).
+//! is encrypted, in records as large as there is data for, just before it is transmitted (`link`).
 //!
 //! An [`Acceptor`] makes the sessions of a listener from certificate and key; a [`Connector`] those of a client.
 //!

@@ -1,7 +1,7 @@
 //! What the user wrote: a TOML file, and flags on top of it, as one table.
 //!
 //! A [`Config`] may be wrong in any way that TOML allows: [`Options::check`](crate::options::Options::check) reads it
-//! through [`Section`]s and reports all faults at once. A flag takes the place of the key that it names, and faults
+//! through `Section`s and reports all faults at once. A flag takes the place of the key that it names, and faults
 //! of its value are reported under the flag's name.
 
 mod section;
