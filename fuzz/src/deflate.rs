@@ -102,6 +102,9 @@ fn check_against_other(ours: &[Result<Vec<u8>, ExtensionError>], messages: [&[u8
 /// More than the limit, so that what passes it is seen to.
 const ROOM: usize = 1000;
 
+/// How often a message may go on behind a block that said it was the last.
+const RESTARTS_MAX: usize = 15;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Whole,
@@ -113,11 +116,15 @@ enum Verdict {
 fn other(buffer: &mut [u8], start: usize, message: &[u8]) -> (usize, Verdict) {
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
     let limit = (start + MESSAGE_BYTES_MAX + ROOM).min(buffer.len());
-    let (mut at, mut state, mut has_ended) = (start, DecompressorOxide::new(), false);
+    let (mut at, mut state, mut has_ended, mut restarts) = (start, DecompressorOxide::new(), false, 0);
     let mut take = |mut input: &[u8], at: &mut usize, has_ended: &mut bool| {
         while !input.is_empty() {
             if std::mem::take(has_ended) {
                 state = DecompressorOxide::new();
+                restarts += 1;
+                if restarts > RESTARTS_MAX {
+                    return Err(Verdict::Malformed);
+                }
             }
             let (status, taken, written) = decompress(&mut state, input, &mut buffer[..limit], *at, flags);
             input = &input[taken..];
