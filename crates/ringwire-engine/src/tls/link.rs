@@ -123,23 +123,20 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         (!sealed.is_empty()).then_some(Data::Staged(sealed))
     }
 
-    /// Encrypts what of a backlog is still plaintext. `false`: that cannot be, and the connection has ended.
+    /// Encrypts what of a backlog is still plaintext. `false`: there is nothing to send, and the connection ends.
     pub(crate) fn seal_backlog(&mut self, slot: u32, backlog: &mut Vec<u8>) -> bool {
         let connection = self.core.slab.at(slot);
         let ends = connection.life == Life::Finishing;
         let Some(session) = &mut connection.tls else { return true };
         let plain = backlog.split_off(std::mem::take(&mut session.sealed_bytes));
-        let result = session.transmit(&plain, backlog);
-        if ends {
-            session.close(backlog);
-        }
-        match result {
+        match session.transmit(&plain, backlog) {
             Err(error) if !ends => {
                 self.end(slot, &CloseReason::Tls(error));
-                false
+                return false;
             }
-            Ok(()) | Err(_) => !backlog.is_empty(),
+            Ok(()) | Err(_) => {}
         }
+        !backlog.is_empty()
     }
 }
 

@@ -76,12 +76,17 @@ impl Wire {
         Ok(())
     }
 
-    /// Says that nothing more will be sent, in every language spoken.
-    pub(crate) fn finish(&self) {
+    /// Says in TLS that nothing more will be sent, and leaves the socket as it is.
+    pub(crate) fn notify(&self) {
         if let Some(tls) = &self.tls {
             tls.machine().connection.send_close_notify();
             tls.flush(&self.tcp).expect("the server reads");
         }
+    }
+
+    /// Says that nothing more will be sent, in every language spoken.
+    pub(crate) fn finish(&self) {
+        self.notify();
         self.tcp.shutdown(Shutdown::Write).expect("shutdown");
     }
 }

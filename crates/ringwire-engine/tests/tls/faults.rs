@@ -11,7 +11,7 @@ use ringwire_engine::tls::TlsError;
 
 use crate::support::certificates::{connection, usual, usual_client};
 use crate::support::client::{Client, Heard};
-use crate::support::server::{Ask, Server, options};
+use crate::support::server::{Ask, Server, options, pause};
 
 /// The first bytes that a client sends.
 fn client_hello() -> Vec<u8> {
@@ -172,5 +172,41 @@ fn a_backlog_that_cannot_be_encrypted_any_more_holds_nothing_up() {
     assert!(matches!(server.ended(1)[..], [CloseReason::Tls(_)]));
     drop(tcp);
     server.wait_empty();
+    server.finish();
+}
+
+#[test]
+fn what_is_held_for_a_slow_peer_is_answered_before_its_end() {
+    const LARGE_BYTES: usize = 1 << 20;
+    let mut options = options();
+    options.notsent_lowat_bytes = Some(32 * 1024);
+    options.limits.backlog_high_bytes = 256 * 1024;
+    let server = Server::start(options);
+    // How much the kernel takes is its own affair: some of these find the socket full and the backlog not yet high. Then
+    // the echo of a large message fills that, and what comes behind, the end too, is held.
+    for filling in (0..=15).map(|step| step * 128) {
+        let mut client = server.open();
+        let mut bytes = client.frame(true, Opcode::Binary, &[0; 1024]).repeat(filling);
+        bytes.extend(client.frame(true, Opcode::Binary, &vec![1; LARGE_BYTES]));
+        for n in 0..50 {
+            bytes.extend(client.frame(true, Opcode::Text, format!("small {n}").as_bytes()));
+        }
+        let mut writer = client.writer();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                writer.write_all(&bytes).expect("the server reads");
+                writer.notify();
+            });
+            pause(Duration::from_millis(30));
+            for _ in 0..filling {
+                assert_eq!(client.hear(), Heard::Binary(vec![0; 1024]));
+            }
+            assert_eq!(client.hear(), Heard::Binary(vec![1; LARGE_BYTES]));
+            for n in 0..50 {
+                assert_eq!(client.hear(), Heard::Text(format!("small {n}")));
+            }
+            assert_eq!(client.hear(), Heard::End(None));
+        });
+    }
     server.finish();
 }
