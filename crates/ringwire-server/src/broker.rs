@@ -9,18 +9,16 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringwire_hub::{Hub, OpenError, PublishError, Published, Retention, Topic, TopicId, TopicName, TopicOptions};
+use ringwire_hub::{Hub, OpenError, PublishError, Published, Topic, TopicId, TopicName, TopicOptions};
 use tokio::sync::Notify;
 
 use crate::access::PublishAccess;
 use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, SharedDeflate};
+use crate::options::TopicRules;
 use crate::status::Status;
 
 /// Most topics. An empty one takes some 400 bytes.
 const TOPICS_MAX: usize = 100_000;
-/// What a topic keeps, in each form that is subscribed to: enough for a burst that outruns its subscribers for a
-/// moment, and no more than a minute, so that the bytes are a limit and not a habit.
-const RETENTION: Retention = Retention { entries: 1 << 20, bytes: 4 << 20, age_us: 60_000_000 };
 /// Working memory that a publisher keeps from one publish to the next.
 const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 
@@ -44,6 +42,8 @@ pub struct Broker {
     pub shards: NonZeroUsize,
     /// How publishers compress for those who have agreed on it.
     pub deflate: SharedDeflate,
+    /// What holds for which topics.
+    pub rules: TopicRules,
     epoch: u64,
     subscriptions: AtomicU64,
     subscribed: Notify,
@@ -58,6 +58,7 @@ impl Broker {
             status: Status::default(),
             shards,
             deflate: SharedDeflate::default(),
+            rules: TopicRules::default(),
             epoch,
             subscriptions: AtomicU64::new(0),
             subscribed: Notify::new(),
@@ -69,10 +70,12 @@ impl Broker {
     /// # Errors
     /// If there are as many topics as there may be.
     pub fn open(&self, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
+        let rule = self.rules.rule_for(name);
         let options = TopicOptions {
             epoch: self.epoch,
-            retention: RETENTION,
+            retention: rule.retention,
             entry_bytes_max: ENTRY_BYTES_MAX,
+            backlog_bytes_max: rule.backlog_bytes_max,
             ..TopicOptions::default()
         };
         self.hub.open(name.as_str(), &options)

@@ -19,6 +19,7 @@ pub mod json;
 pub mod lanes;
 pub mod options;
 pub mod outbox;
+pub mod pattern;
 pub mod routes;
 pub mod serve;
 pub mod service;

@@ -32,6 +32,7 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     let feed = Feed::open(&options.feed.source)?.map(|feed| (feed, options.feed.clone()));
     let mut broker = Broker::new(options.publish.clone(), options.shards(), wall_clock_us());
     broker.deflate = options.deflate.shared;
+    broker.rules = options.topics.clone();
     let broker = Arc::new(broker);
     let certificate = Certificate::open(&options.tls)?;
     let engine = start(&options, certificate.as_ref(), &broker)?;

@@ -149,21 +149,41 @@ impl<'c> Section<'c> {
 
     /// The sections of an array (`[[key]]`); one with defaults if there is no array. None is a fault.
     pub(crate) fn sections<T>(&mut self, key: &str, mut read: impl FnMut(&mut Section<'c>) -> T) -> Vec<T> {
-        let written = match self.take(key) {
-            None => vec![Value::Table(Table::new())],
-            Some(Value::Array(written)) => written,
-            Some(other) => {
-                self.fault_of(key, Some(&other), &format!("tables are needed, each under [[{key}]]"));
-                Vec::new()
-            }
-        };
+        let written = self.tables(key).unwrap_or_else(|| vec![Value::Table(Table::new())]);
         if written.is_empty() {
             self.fault(key, "at least one is needed");
         }
+        self.each(key, written, &mut read)
+    }
+
+    /// The sections of an array (`[[key]]`), of which there may be none. `read` is also asked once which keys one has.
+    pub(crate) fn optional_sections<T>(&mut self, key: &str, mut read: impl FnMut(&mut Section<'c>) -> T) -> Vec<T> {
+        let written = self.tables(key).unwrap_or_default();
+        if written.is_empty() {
+            let mut nothing = Section::new(format!("{}[].", self.path(key)), Table::new(), self.names);
+            read(&mut nothing);
+            self.known.extend(nothing.finish().known);
+            return Vec::new();
+        }
+        self.each(key, written, &mut read)
+    }
+
+    /// What is written of an array of tables.
+    fn tables(&mut self, key: &str) -> Option<Vec<Value>> {
+        match self.take(key)? {
+            Value::Array(written) => Some(written),
+            other => {
+                self.fault_of(key, Some(&other), &format!("tables are needed, each under [[{key}]]"));
+                Some(Vec::new())
+            }
+        }
+    }
+
+    fn each<T>(&mut self, key: &str, written: Vec<Value>, read: &mut impl FnMut(&mut Section<'c>) -> T) -> Vec<T> {
         let path = self.path(key);
         let all = written.into_iter().enumerate();
         let (values, effective): (Vec<T>, Vec<Table>) =
-            all.map(|(index, written)| self.inner(format!("{path}[{index}]"), Some(written), &mut read)).unzip();
+            all.map(|(index, written)| self.inner(format!("{path}[{index}]"), Some(written), &mut *read)).unzip();
         self.effective.insert(key.to_owned(), Value::Array(effective.into_iter().map(Value::Table).collect()));
         values
     }

@@ -7,7 +7,9 @@
 mod deflate;
 mod feed;
 mod network;
+mod rate;
 mod tls;
+mod topics;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,7 +22,9 @@ use toml::{Table, Value};
 
 pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
+pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
+pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
 
 use crate::access::PublishAccess;
 use crate::config::{Config, Section};
@@ -38,6 +42,8 @@ pub struct Options {
     pub publish: PublishAccess,
     /// What becomes of a subscriber that reads too slowly.
     pub slow: SlowPolicy,
+    /// What holds for which topics.
+    pub topics: TopicRules,
     /// Pages of which origins may connect, and read over HTTP.
     pub origin: OriginPolicy,
     /// Whether and how messages are compressed.
@@ -94,12 +100,13 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let deflate = root.section("deflate", deflate::deflate);
     let publish = root.section("publish", |publish| publish_access(publish, &addresses));
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
+    let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
     let feed = root.section("feed", feed::feed);
     let reading = root.finish();
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
-    Ok((Options { engine, tls, feed, publish, slow, origin, deflate }, reading.effective, reading.known))
+    Ok((Options { engine, tls, feed, publish, slow, topics, origin, deflate }, reading.effective, reading.known))
 }
 
 fn slow_policy(text: &str) -> Result<SlowPolicy, String> {
