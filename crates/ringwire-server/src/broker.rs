@@ -76,7 +76,6 @@ impl Broker {
             retention: rule.retention,
             entry_bytes_max: ENTRY_BYTES_MAX,
             backlog_bytes_max: rule.backlog_bytes_max,
-            ..TopicOptions::default()
         };
         self.hub.open(name.as_str(), &options)
     }
