@@ -14,7 +14,8 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringwire_hub::{
-    Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicOptions,
+    Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicName,
+    TopicOptions,
 };
 
 const ENTRY: [u8; 128] = [b'x'; 128];
@@ -24,11 +25,15 @@ fn open(topics: usize) -> Vec<Arc<Topic>> {
     let hub = Hub::new(topics);
     let retention = Retention { entries: 1_000, bytes: 1 << 20, age_us: u64::MAX };
     let options = TopicOptions { retention, ..TopicOptions::default() };
-    (0..topics).map(|nth| hub.open(&format!("topic.{nth}"), &options).expect("a name")).collect()
+    (0..topics)
+        .map(|nth| {
+            hub.open(&TopicName::new(&format!("topic.{nth}")).unwrap(), || options.into()).expect("a name").topic
+        })
+        .collect()
 }
 
 fn publish(topic: &Topic, scratch: &mut Vec<u8>) {
-    let published = topic.publish(0, scratch, |_, _, out| out.extend_from_slice(&ENTRY));
+    let published = topic.publish(0, &Entry::MESSAGE, scratch, |_, _, _, out| out.extend_from_slice(&ENTRY));
     black_box(published.expect("an entry that fits"));
 }
 
@@ -61,7 +66,7 @@ fn fanout(c: &mut Criterion) {
     group.throughput(Throughput::Elements(u64::from(SUBSCRIBERS)));
     let (topic, mut scratch, mut shard) = (open(1).remove(0), Vec::new(), shard());
     for slot in 0..SUBSCRIBERS {
-        shard.subscribe(who(slot), &topic, LaneId::RAW, SlowPolicy::Drop).expect("room");
+        shard.subscribe(who(slot), &topic, LaneId::HISTORY, SlowPolicy::Drop).expect("room");
     }
     let shard = RefCell::new(shard);
     let mut publish_and_note = |lag: usize| {
@@ -94,7 +99,7 @@ fn spread(c: &mut Criterion) {
     for count in [1_000, 10_000u32] {
         let (topics, mut scratch, mut shard) = (open(count as usize), Vec::new(), shard());
         for (slot, topic) in (0..).zip(&topics) {
-            shard.subscribe(who(slot), topic, LaneId::RAW, SlowPolicy::Drop).expect("room");
+            shard.subscribe(who(slot), topic, LaneId::HISTORY, SlowPolicy::Drop).expect("room");
         }
         group.throughput(Throughput::Elements(u64::from(count)));
         group.bench_function(BenchmarkId::new("publish_note_pull", count), |b| {
@@ -162,7 +167,11 @@ fn appending(c: &mut Criterion) {
         let (topic, mut scratch, bytes) = (open(1).remove(0), Vec::new(), vec![b'x'; len]);
         group.throughput(Throughput::Bytes(len as u64));
         group.bench_function(BenchmarkId::new("publish", len), |b| {
-            b.iter(|| topic.publish(0, &mut scratch, |_, _, out| out.extend_from_slice(&bytes)).expect("it fits"));
+            b.iter(|| {
+                topic
+                    .publish(0, &Entry::MESSAGE, &mut scratch, |_, _, _, out| out.extend_from_slice(&bytes))
+                    .expect("it fits")
+            });
         });
         let mut buffer = Vec::with_capacity(64 * 1024);
         group.bench_function(BenchmarkId::new("plain_copy", len), |b| {

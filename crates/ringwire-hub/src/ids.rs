@@ -11,8 +11,8 @@ pub const SHARDS_MAX: usize = 64;
 pub struct LaneId(u8);
 
 impl LaneId {
-    /// The payload alone. It is always active: it is the topic's history.
-    pub const RAW: Self = Self(0);
+    /// The one from which all others can be made. It is always active: it is the topic's history.
+    pub const HISTORY: Self = Self(0);
 
     /// Lane number `index`.
     ///
@@ -28,7 +28,7 @@ impl LaneId {
         self.0 as usize
     }
 
-    /// All lanes, the raw one first.
+    /// All lanes, the history first.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..LANES_MAX as u8).map(Self)
     }
@@ -96,7 +96,7 @@ impl ShardSet {
     }
 }
 
-/// A topic's number in its hub: dense from 0, never used again. This is what a note to a shard carries.
+/// A topic's number in its hub: dense from 0, and used again once its topic was let go. This is what a note to a shard carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub(crate) u32);
 

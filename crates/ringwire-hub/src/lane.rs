@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use crate::segment::{Segment, Span, Tail};
+use crate::segment::{Index, Segment, Span, Tail};
 use crate::topic::Retention;
 
 /// Smallest segment, in bytes on the heap.
@@ -29,12 +29,13 @@ pub(crate) struct Lane {
     allocated_bytes: usize,
     /// Offset of the entry to come, in bytes since the lane began.
     end_offset: u64,
+    index: Index,
 }
 
 impl Lane {
     /// A lane whose first entry will be `next_seq`.
-    pub(crate) fn new(next_seq: u64) -> Self {
-        Self { segments: VecDeque::new(), tail: Tail::default(), next_seq, allocated_bytes: 0, end_offset: 0 }
+    pub(crate) fn new(next_seq: u64, index: Index) -> Self {
+        Self { segments: VecDeque::new(), tail: Tail::default(), next_seq, allocated_bytes: 0, end_offset: 0, index }
     }
 
     /// Appends an entry. `now_us` never decreases.
@@ -118,6 +119,18 @@ impl Lane {
         (seq < self.next_seq).then(|| self.span(nth))
     }
 
+    /// Entry `by` is the next one of the key of entry `seq`, if that is held.
+    pub(crate) fn set_successor(&self, seq: u64, by: u64) {
+        if let Some(span) = self.span_of(seq) {
+            span.segment.set_successor(seq, by);
+        }
+    }
+
+    /// Forgets all entries: the next one is `next_seq`.
+    pub(crate) fn begin_at(&mut self, next_seq: u64) {
+        *self = Self::new(next_seq, self.index);
+    }
+
     /// First entry of the last segment, and where its last entry ends.
     pub(crate) fn last(&self) -> Option<(u64, u32)> {
         self.segments.back().map(|last| (last.first_seq, self.tail.used))
@@ -148,7 +161,7 @@ impl Lane {
         while self.allocated_bytes + bytes > retention.bytes && !self.segments.is_empty() {
             self.let_first_go();
         }
-        let segment = Segment::new(bytes, self.next_seq, self.end_offset, now_us);
+        let segment = Segment::new(bytes, self.next_seq, self.end_offset, now_us, self.index);
         self.allocated_bytes += segment.allocated_bytes();
         self.segments.push_back(segment);
         self.tail = Tail::default();
@@ -161,9 +174,9 @@ impl Lane {
         // Four sizes per doubling, as allocators have them: no memory is lost between sizes.
         let share = share - share % ((share + 1).next_power_of_two() / 8);
         // As many entries of this length as fit, with no rest that none of them would fill.
-        let one = Segment::bytes_for(1, entry_bytes);
+        let one = Segment::bytes_for(1, entry_bytes, self.index);
         let count = (share / one).max(1);
-        if count < SEGMENTS_PER_LANE { Segment::bytes_for(count, entry_bytes) } else { share }
+        if count < SEGMENTS_PER_LANE { Segment::bytes_for(count, entry_bytes, self.index) } else { share }
     }
 
     fn is_unwanted(&self, front: &Segment, now_us: u64, retention: &Retention) -> bool {
@@ -186,7 +199,7 @@ mod tests {
     const KEEP_ALL: Retention = Retention { entries: u64::MAX, bytes: usize::MAX, age_us: u64::MAX };
 
     fn filled(entries: u64, len: usize, retention: &Retention) -> Lane {
-        let mut lane = Lane::new(1);
+        let mut lane = Lane::new(1, Index::Ends);
         for seq in 1..=entries {
             lane.append(seq, &vec![seq as u8; len], retention);
         }
@@ -197,7 +210,7 @@ mod tests {
     fn segments_take_at_most_the_limit_of_bytes() {
         for len in [0, 1, 130, 500, 5_000] {
             let limit = Retention { bytes: 40_000, ..KEEP_ALL };
-            let mut lane = Lane::new(1);
+            let mut lane = Lane::new(1, Index::Ends);
             for seq in 1..=20_000 {
                 lane.append(seq, &vec![7; len], &limit);
                 assert!(lane.allocated_bytes() <= 40_000, "{len}");
@@ -212,7 +225,7 @@ mod tests {
         let mut lane = filled(100, 50, &limit);
         lane.append(101, &[9; 10_000], &limit);
         assert_eq!(lane.first_seq(), 101);
-        assert_eq!(lane.allocated_bytes(), Segment::bytes_for(1, 10_000));
+        assert_eq!(lane.allocated_bytes(), Segment::bytes_for(1, 10_000, Index::Ends));
         lane.append(102, b"short", &limit);
         assert_eq!((lane.first_seq(), lane.allocated_bytes()), (102, SEGMENT_BYTES_MIN));
     }
@@ -233,7 +246,7 @@ mod tests {
     #[test]
     fn age_lets_whole_segments_go_and_at_last_the_open_one() {
         let limit = Retention { age_us: 1_000_000, ..KEEP_ALL };
-        let mut lane = Lane::new(1);
+        let mut lane = Lane::new(1, Index::Ends);
         for seq in 1..=100 {
             lane.append(seq * 100_000, &[1; 128], &limit);
         }
@@ -248,7 +261,7 @@ mod tests {
 
     #[test]
     fn offsets_and_entries_find_each_other_across_segments() {
-        let mut lane = Lane::new(5);
+        let mut lane = Lane::new(5, Index::Ends);
         let mut offsets = vec![0];
         for seq in 5..800u64 {
             let len = (seq * 7 % 50) as usize;

@@ -23,14 +23,19 @@ mod hub;
 mod ids;
 mod lane;
 mod name;
+mod pattern;
 mod run;
 mod segment;
 mod shard;
 mod topic;
 
-pub use hub::{Hub, OpenError};
+pub use hub::{Hub, OpenError, Opened};
 pub use ids::{LANES_MAX, LaneId, SHARDS_MAX, ShardId, ShardSet, Subscriber, TopicId};
 pub use name::{NAME_BYTES_MAX, NameError, TopicName};
+pub use pattern::{PATTERN_SEGMENTS_MAX, Pattern, PatternError, PatternMap};
 pub use run::Run;
 pub use shard::{Account, Pulled, ShardHub, ShardLimits, SlowPolicy, SubscribeError, Wake};
-pub use topic::{ENTRY_BYTES_LIMIT, PublishError, Published, Retention, Topic, TopicOptions};
+pub use topic::{
+    Appended, ENTRY_BYTES_LIMIT, Entry, IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, KEY_BYTES_MAX, Key,
+    PublishError, Published, Retention, Sink, Subject, Topic, TopicKind, TopicOptions, TopicSetup,
+};

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! words:  [entry 7][entry 8][entry 9]....free....[9][8][7]
-//!          bytes, growing up                  one word each, growing down
+//!          bytes, growing up              one or two words each, growing down
 //! ```
 //!
-//! An index word holds where its entry ends and when it was published; this is where later facts of an entry go.
-//! A segment is full when the two meet, so no memory waits for more entries, or longer ones, than come.
+//! An index word holds where its entry ends and when it was published. Where entries have keys, a second word holds an
+//! entry's successor: the next entry of its key, once there is one. A segment is full when the two sides meet, so no
+//! memory waits for more entries, or longer ones, than come.
 //!
 //! One thread at a time writes (it has the topic's lock), and stores whole words, Relaxed: the word in which one
-//! entry ends and the next begins is stored again with the bytes of both, so what has been written never changes.
+//! entry ends and the next begins is stored again with the bytes of both, so what has been written never changes; but
+//! for a successor, which is written once, later. Who reads it too early takes an entry for the last of its key.
 //! Readers may load every word that a [`Span`], taken under the same lock, covers.
 
 use std::sync::Arc;
@@ -17,6 +19,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Heap bytes of an `Arc` slice beyond its elements: the two counts.
 const ARC_BYTES: usize = 16;
+
+/// What the index holds of each entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// Where it ends and when it was published.
+    Ends,
+    /// Also its successor.
+    Successors,
+}
+
+impl Index {
+    /// Words of an entry.
+    pub(crate) const fn words(self) -> usize {
+        match self {
+            Self::Ends => 1,
+            Self::Successors => 2,
+        }
+    }
+}
 
 /// Where a segment lies in its log. Cloning it clones the reference, not the bytes.
 #[derive(Clone, Debug)]
@@ -28,19 +49,20 @@ pub(crate) struct Segment {
     pub(crate) base: u64,
     /// When the segment was opened; times in the index count from here.
     opened_us: u64,
+    index: Index,
 }
 
 impl Segment {
     /// A segment of `bytes` bytes on the heap, all of them free.
-    pub(crate) fn new(bytes: usize, first_seq: u64, base: u64, opened_us: u64) -> Self {
+    pub(crate) fn new(bytes: usize, first_seq: u64, base: u64, opened_us: u64, index: Index) -> Self {
         let words = bytes.saturating_sub(ARC_BYTES) / 8;
         let words = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { words, first_seq, base, opened_us }
+        Self { words, first_seq, base, opened_us, index }
     }
 
     /// Bytes on the heap that a segment needs for `count` entries of `entry_bytes` each.
-    pub(crate) fn bytes_for(count: usize, entry_bytes: usize) -> usize {
-        (count * entry_bytes).next_multiple_of(8) + count * 8 + ARC_BYTES
+    pub(crate) fn bytes_for(count: usize, entry_bytes: usize, index: Index) -> usize {
+        (count * entry_bytes).next_multiple_of(8) + count * index.words() * 8 + ARC_BYTES
     }
 
     /// Bytes it takes on the heap.
@@ -67,9 +89,28 @@ impl Segment {
         self.opened_us + ((self.index(seq).load(Ordering::Relaxed) >> 32) << 10)
     }
 
+    /// The next entry of the same key; 0 while there is none, and where no successors are kept.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by conflation"))]
+    pub(crate) fn successor(&self, seq: u64) -> u64 {
+        match self.index {
+            Index::Ends => 0,
+            Index::Successors => self.words[self.nth_index(seq) - 1].load(Ordering::Relaxed),
+        }
+    }
+
+    /// Entry `by` is the next one of the key of entry `seq`.
+    pub(crate) fn set_successor(&self, seq: u64, by: u64) {
+        debug_assert_eq!(self.index, Index::Successors);
+        self.words[self.nth_index(seq) - 1].store(by, Ordering::Relaxed);
+    }
+
     fn index(&self, seq: u64) -> &AtomicU64 {
+        &self.words[self.nth_index(seq)]
+    }
+
+    fn nth_index(&self, seq: u64) -> usize {
         let nth = (seq - self.first_seq) as usize;
-        &self.words[self.words.len() - 1 - nth]
+        self.words.len() - 1 - nth * self.index.words()
     }
 }
 
@@ -85,7 +126,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// Whether `segment`, which holds `count` entries, has room for one of `len` bytes more.
     pub(crate) fn fits(&self, segment: &Segment, count: u64, len: usize) -> bool {
-        (self.used as usize + len).div_ceil(8) + (count as usize) < segment.words.len()
+        (self.used as usize + len).div_ceil(8) + (count as usize + 1) * segment.index.words() <= segment.words.len()
     }
 
     /// Appends entry `seq`, published at `now_us`. There is room for it.
@@ -158,7 +199,7 @@ mod tests {
 
     #[test]
     fn entries_of_every_length_at_every_offset_keep_their_bytes() {
-        let segment = Segment::new(64 * 1024, 1, 0, 0);
+        let segment = Segment::new(64 * 1024, 1, 0, 0, Index::Ends);
         let mut tail = Tail::default();
         let mut written = Vec::new();
         let entry = |seq: u64| vec![seq as u8 | 1; (seq % 37) as usize];
@@ -175,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_segment_is_full_when_bytes_and_index_meet() {
-        let segment = Segment::new(Segment::bytes_for(3, 13), 1, 0, 0);
+        let segment = Segment::new(Segment::bytes_for(3, 13, Index::Ends), 1, 0, 0, Index::Ends);
         let mut tail = Tail::default();
         for seq in 1..=3 {
             assert!(tail.fits(&segment, seq - 1, 13));
@@ -189,7 +230,7 @@ mod tests {
 
     #[test]
     fn fit_finds_the_last_whole_entry_within_the_limit() {
-        let segment = Segment::new(4096, 10, 0, 0);
+        let segment = Segment::new(4096, 10, 0, 0, Index::Ends);
         let mut tail = Tail::default();
         let ends: Vec<u32> =
             [5u32, 0, 7, 1, 20, 0, 3].iter().scan(0, |end, len| Some(*end + len).inspect(|e| *end = *e)).collect();
@@ -209,11 +250,29 @@ mod tests {
 
     #[test]
     fn an_entry_keeps_its_time_to_a_millisecond() {
-        let segment = Segment::new(1024, 1, 0, 5_000_000);
+        let segment = Segment::new(1024, 1, 0, 5_000_000, Index::Ends);
         let mut tail = Tail::default();
         for (seq, now_us) in [(1, 5_000_000), (2, 5_777_777), (3, 4_000_000), (4, 86_400_000_000)] {
             tail.append(&segment, seq, now_us, b"x");
             assert!(segment.published_us(seq).abs_diff(now_us.max(5_000_000)) < 1024);
         }
+    }
+
+    #[test]
+    fn a_successor_is_told_beside_what_an_entry_is() {
+        let segment = Segment::new(Segment::bytes_for(3, 13, Index::Successors), 5, 0, 0, Index::Successors);
+        let mut tail = Tail::default();
+        for seq in 5..=7 {
+            assert!(tail.fits(&segment, seq - 5, 13));
+            tail.append(&segment, seq, 2_048, &[seq as u8; 13]);
+        }
+        assert!(!tail.fits(&segment, 3, 0));
+        segment.set_successor(5, 7);
+        assert_eq!([5, 6, 7].map(|seq| segment.successor(seq)), [7, 0, 0]);
+        assert_eq!(
+            [5, 6, 7].map(|seq| (segment.end_of(seq), segment.published_us(seq))),
+            [13, 26, 39].map(|end| (end, 2_048))
+        );
+        assert_eq!(bytes(&segment, 0, 39), [[5; 13], [6; 13], [7; 13]].concat());
     }
 }

@@ -4,13 +4,17 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use ringwire_hub::{
-    Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, ShardSet, SlowPolicy, Subscriber, Topic, TopicOptions,
+    Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, ShardSet, SlowPolicy, Subscriber, Topic, TopicName,
+    TopicOptions,
 };
 
 const KEEP_ALL: Retention = Retention { entries: u64::MAX, bytes: usize::MAX, age_us: u64::MAX };
 
 fn open(retention: Retention) -> Arc<Topic> {
-    Hub::new(1).open("t", &TopicOptions { retention, ..TopicOptions::default() }).unwrap()
+    Hub::new(1)
+        .open(&TopicName::new("t").unwrap(), || TopicOptions { retention, ..TopicOptions::default() }.into())
+        .unwrap()
+        .topic
 }
 
 fn shard() -> ShardHub {
@@ -22,7 +26,7 @@ fn who(slot: u32) -> Subscriber {
 }
 
 fn publish(topic: &Topic, now_us: u64, len: usize) -> ShardSet {
-    topic.publish(now_us, &mut Vec::new(), |_, seq, out| out.resize(len, seq as u8)).unwrap().notify
+    topic.publish(now_us, &Entry::MESSAGE, &mut Vec::new(), |_, seq, _, out| out.resize(len, seq as u8)).unwrap().notify
 }
 
 /// Pulls for `slot`, and returns weak references to the segments it read.
@@ -40,7 +44,7 @@ fn held(segments: &[Weak<[AtomicU64]>]) -> usize {
 fn a_subscriber_that_stops_reading_holds_no_segment() {
     let (topic, mut shard) = (open(Retention { bytes: 100_000, ..KEEP_ALL }), shard());
     for slot in 0..2 {
-        shard.subscribe(who(slot), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+        shard.subscribe(who(slot), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
     }
     let mut segments = Vec::new();
     for nth in 0..10_000 {
@@ -60,7 +64,7 @@ fn a_subscriber_that_stops_reading_holds_no_segment() {
 #[test]
 fn a_run_that_is_held_outlives_its_retention() {
     let (topic, mut shard) = (open(Retention { bytes: 10_000, ..KEEP_ALL }), shard());
-    shard.subscribe(who(0), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
     publish(&topic, 0, 100);
     shard.note(topic.id(), |_, _| ());
     let mut kept = None;
@@ -75,7 +79,7 @@ fn a_run_that_is_held_outlives_its_retention() {
 #[test]
 fn age_empties_a_topic_and_the_shards_that_looked_at_it() {
     let (topic, mut shard) = (open(Retention { age_us: 1_000_000, ..KEEP_ALL }), shard());
-    shard.subscribe(who(0), &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
     (0..500).for_each(|_| _ = publish(&topic, 0, 100));
     shard.note(topic.id(), |_, _| ());
     let segments = pull(&mut shard, 0, usize::MAX);
@@ -93,7 +97,7 @@ fn many_topics_of_a_hundred_entries_take_at_most_1_3_times_their_bytes() {
     let options = TopicOptions { retention: Retention { entries: 100, ..KEEP_ALL }, ..TopicOptions::default() };
     let (mut allocated, mut held) = (0, 0);
     for nth in 0..1_000 {
-        let topic = hub.open(&format!("topic.{nth}"), &options).unwrap();
+        let topic = hub.open(&TopicName::new(&format!("topic.{nth}")).unwrap(), || options.into()).unwrap().topic;
         (0..100 + nth % 100).for_each(|_| _ = publish(&topic, 0, 128));
         allocated += topic.allocated_bytes() + size_of::<Topic>();
         held += topic.last_seq() + 1 - topic.first_seq();

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use ringwire_hub::{
-    Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicId, TopicOptions, Wake,
+    Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicId, TopicName,
+    TopicOptions, Wake,
 };
 
 const TOPICS: usize = 3;
-const LANES: [LaneId; 2] = [LaneId::RAW, LaneId::new(3)];
+const LANES: [LaneId; 2] = [LaneId::HISTORY, LaneId::new(3)];
 const SHARDS: usize = 2;
 const SLOTS: usize = 3;
 
@@ -114,7 +115,7 @@ impl World {
             let retention = if is_kept { all } else { few[nth] };
             let backlog_bytes_max = if is_kept || nth != 0 { u64::MAX } else { 4_000 };
             let options = TopicOptions { retention, backlog_bytes_max, ..TopicOptions::default() };
-            hub.open(&format!("t{nth}"), &options).unwrap()
+            hub.open(&TopicName::new(&format!("t{nth}")).unwrap(), || options.into()).unwrap().topic
         });
         let limits = ShardLimits { slots_max: SLOTS as u32, subscriptions_max: 100 };
         Self {
@@ -165,10 +166,11 @@ impl World {
         // Entries without bytes leave no trace at the receiver, so they are published where nothing gets lost.
         let len = if self.is_kept { len } else { len.max(16) };
         self.published[topic].push(len);
-        let published = self.topics[topic].publish(self.now_us, &mut Vec::new(), |lane, seq, out| {
-            let lane = LANES.iter().position(|each| *each == lane).unwrap();
-            encode(topic, lane, seq, len, out);
-        });
+        let published =
+            self.topics[topic].publish(self.now_us, &Entry::MESSAGE, &mut Vec::new(), |lane, seq, _, out| {
+                let lane = LANES.iter().position(|each| *each == lane).unwrap();
+                encode(topic, lane, seq, len, out);
+            });
         let published = published.unwrap();
         assert_eq!(published.seq, self.published[topic].len() as u64);
         self.send_notes(self.topics[topic].id(), published.notify);

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use ringwire_hub::{
-    Account, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicId,
-    TopicOptions,
+    Account, Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicId,
+    TopicName, TopicOptions,
 };
 
 const SHARDS: u8 = 2;
@@ -40,7 +40,9 @@ fn decode(mut bytes: &[u8]) -> Vec<(u64, u64, u64)> {
 fn publish(publisher: u64, count: u64, topic: &Topic, mail: &[Sender<TopicId>]) {
     let mut scratch = Vec::new();
     for nth in 0..count {
-        let published = topic.publish(nth, &mut scratch, |_, seq, out| encode(publisher, nth, seq, out)).unwrap();
+        let published = topic
+            .publish(nth, &Entry::MESSAGE, &mut scratch, |_, seq, _, out| encode(publisher, nth, seq, out))
+            .unwrap();
         for shard in published.notify.iter() {
             mail[shard.index()].send(topic.id()).unwrap();
         }
@@ -79,13 +81,16 @@ fn serve(mut shard: ShardHub, mail: &Receiver<TopicId>) -> Received {
 
 fn run(count: u64, retention: Retention) -> Vec<Received> {
     let hub = Hub::new(1);
-    let topic = hub.open("t", &TopicOptions { retention, ..TopicOptions::default() }).unwrap();
+    let topic = hub
+        .open(&TopicName::new("t").unwrap(), || TopicOptions { retention, ..TopicOptions::default() }.into())
+        .unwrap()
+        .topic;
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..SHARDS).map(|_| channel()).unzip();
     let shards = (0..SHARDS).map(|nth| {
         let limits = ShardLimits { slots_max: SUBSCRIBERS, subscriptions_max: 100 };
         let mut shard = ShardHub::new(ShardId::new(nth), limits);
         for slot in 0..SUBSCRIBERS {
-            shard.subscribe(Subscriber { slot, generation: 0 }, &topic, LaneId::RAW, SlowPolicy::Drop).unwrap();
+            shard.subscribe(Subscriber { slot, generation: 0 }, &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
         }
         shard
     });

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringwire_hub::{Hub, OpenError, PublishError, Published, Topic, TopicId, TopicName, TopicOptions};
+use ringwire_hub::{Entry, Hub, OpenError, PublishError, Published, Topic, TopicId, TopicName, TopicOptions};
 use tokio::sync::Notify;
 
 use crate::access::PublishAccess;
@@ -71,13 +71,14 @@ impl Broker {
     /// If there are as many topics as there may be.
     pub fn open(&self, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
         let rule = self.rules.rule_for(name);
-        let options = TopicOptions {
+        let setup = || TopicOptions {
             epoch: self.epoch,
             retention: rule.retention,
             entry_bytes_max: ENTRY_BYTES_MAX,
             backlog_bytes_max: rule.backlog_bytes_max,
+            ..TopicOptions::default()
         };
-        self.hub.open(name.as_str(), &options)
+        self.hub.open(name, || setup().into()).map(|opened| opened.topic)
     }
 
     /// Subscriptions on all shards.
@@ -139,8 +140,8 @@ impl Publisher {
         }
         let Self { encoder, scratch } = self;
         encoder.prepare(topic, payload);
-        let encode = |lane, _seq, out: &mut Vec<u8>| encoder.encode(lane, topic.name(), payload, out);
-        let result = topic.publish(now_us, scratch, encode).map_err(Refused::Log);
+        let encode = |lane, _seq, _time_us, out: &mut Vec<u8>| encoder.encode(lane, topic.name(), payload, out);
+        let result = topic.publish(now_us, &Entry::MESSAGE, scratch, encode).map_err(Refused::Log);
         encoder.forget();
         scratch.clear();
         scratch.shrink_to(SCRATCH_BYTES_KEPT);

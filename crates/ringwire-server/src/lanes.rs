@@ -23,7 +23,7 @@ use ringwire_hub::{LaneId, Topic, TopicName};
 use crate::json::{self, JsonCheck};
 
 /// The payload alone.
-pub const RAW: LaneId = LaneId::RAW;
+pub const RAW: LaneId = LaneId::HISTORY;
 /// The payload with its topic's name.
 pub const COMBINED: LaneId = LaneId::new(1);
 /// [`RAW`], compressed.
@@ -292,7 +292,8 @@ mod tests {
     #[test]
     fn what_is_prepared_is_what_is_encoded() {
         use ringwire_hub::{Hub, TopicOptions};
-        let topic = Hub::new(1).open("a.B-c", &TopicOptions::default()).unwrap();
+        let topic =
+            Hub::new(1).open(&TopicName::new("a.B-c").unwrap(), || TopicOptions::default().into()).unwrap().topic;
         PREPARED.iter().for_each(|lane| topic.activate(*lane));
         let mut encoder = Encoder::default();
         for text in ["{}".repeat(300), "no JSON".to_owned(), String::new()] {

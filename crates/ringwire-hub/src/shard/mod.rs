@@ -119,7 +119,7 @@ impl ShardHub {
         if !self.table.has_room() {
             return Err(SubscribeError::TooManySubscriptions);
         }
-        let (feed, last_seq) = self.join(topic, lane);
+        let (feed, last_seq) = self.join(topic, lane).ok_or(SubscribeError::Gone)?;
         let id = self.table.insert(who, feed, last_seq, policy);
         let subscribers = &mut self.feeds[feed as usize].as_mut().expect("the feed was joined").subscriptions;
         self.table[id].position = u32::try_from(subscribers.len()).expect("subscriptions_max fits u32");
@@ -180,15 +180,19 @@ impl ShardHub {
         sum
     }
 
-    /// The view and the feed of a topic's lane, made if need be; with the number of the topic's last entry.
-    fn join(&mut self, topic: &Arc<Topic>, lane: LaneId) -> (u32, u64) {
+    /// The view and the feed of a topic's lane, made if need be; with the number of the topic's last entry. Nothing, if
+    /// the topic was let go.
+    fn join(&mut self, topic: &Arc<Topic>, lane: LaneId) -> Option<(u32, u64)> {
         let nth = topic.id().index();
         if self.views.len() <= nth {
             self.views.resize_with(nth + 1, || None);
         }
+        let mut log = topic.log();
+        if log.is_gone() {
+            return None;
+        }
         let view = self.views[nth].get_or_insert_with(|| Box::new(View::new(Arc::clone(topic))));
         debug_assert!(Arc::ptr_eq(&view.topic, topic), "all topics of a shard are of one hub");
-        let mut log = topic.log();
         log.join(self.shard);
         let feed = &mut view.feeds[lane.index()];
         if *feed == NONE {
@@ -202,7 +206,7 @@ impl ShardHub {
                 u32::try_from(self.feeds.len() - 1).expect("subscriptions_max fits u32")
             };
         }
-        (*feed, log.last_seq())
+        Some((*feed, log.last_seq()))
     }
 
     /// Ends all subscriptions of whoever has `slot`.
@@ -288,6 +292,8 @@ pub enum SubscribeError {
     TooManySubscriptions,
     /// The slot's number is not below `slots_max`.
     SlotOutOfRange,
+    /// The topic was let go: who opens its name again gets another.
+    Gone,
 }
 
 impl fmt::Display for SubscribeError {
@@ -296,6 +302,7 @@ impl fmt::Display for SubscribeError {
             Self::AlreadySubscribed => "it is subscribed to this topic already",
             Self::TooManySubscriptions => "the shard has as many subscriptions as it may have",
             Self::SlotOutOfRange => "the slot is beyond those of the shard's table",
+            Self::Gone => "the topic was let go while it was idle: subscribe again",
         })
     }
 }

@@ -77,11 +77,8 @@ impl Service {
 
     fn open(&self, name: &TopicName) -> Result<Arc<Topic>, Response> {
         self.broker.open(name).map_err(|error| {
-            let status = match error {
-                OpenError::Name(_) => 400,
-                OpenError::TooMany { .. } => 503,
-            };
-            Response::text(status, format!("{error}\n"))
+            let OpenError::TooMany { .. } = error;
+            Response::text(503, format!("{error}\n"))
         })
     }
 }
@@ -211,5 +208,7 @@ fn close_slow(cx: &mut Context<'_, Mail>, connection: ConnectionId) {
 fn close_code(refused: Refused) -> CloseCode {
     match refused {
         Refused::TooLong { .. } | Refused::Log(PublishError::TooLong { .. }) => CloseCode::MESSAGE_TOO_BIG,
+        Refused::Log(PublishError::Gone) => CloseCode::TRY_AGAIN_LATER,
+        Refused::Log(_) => CloseCode::POLICY_VIOLATION,
     }
 }
