@@ -17,6 +17,7 @@ pub mod failure;
 pub mod feed;
 pub mod json;
 pub mod lanes;
+pub mod native;
 pub mod options;
 pub mod outbox;
 pub mod pattern;
