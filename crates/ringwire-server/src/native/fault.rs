@@ -8,8 +8,8 @@ use std::fmt;
 
 use ringwire_hub::NameError;
 
-use super::record::{KEY_BYTES_MAX, RecordFault};
-use super::request::{ID_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INFO_BYTES_MAX, Method};
+use super::record::RecordFault;
+use super::request::{ID_BYTES_MAX, INFO_BYTES_MAX, Method};
 
 /// What each code means, in the order of the specification.
 pub const CODES: [(u16, &str); 9] = [
@@ -203,12 +203,14 @@ fn quote(text: &str) -> Cow<'_, str> {
     if text.len() <= QUOTE_BYTES_MAX {
         return text.into();
     }
-    format!("{}..", &text[..text.floor_char_boundary(QUOTE_BYTES_MAX)]).into()
+    let cut = (0..=QUOTE_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}..", &text[..cut]).into()
 }
 
 /// What a value is to be, as in "is to be ..".
 pub(super) mod wants {
-    use super::{IDEMPOTENCY_KEY_BYTES_MAX, INFO_BYTES_MAX, KEY_BYTES_MAX};
+    use super::INFO_BYTES_MAX;
+    use ringwire_hub::{IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX};
 
     pub(in crate::native) const TEXT: &str = "a string";
     pub(in crate::native) const FLAG: &str = "true or false";

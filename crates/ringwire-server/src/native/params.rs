@@ -2,14 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ringwire_hub::{IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX};
 
 use super::epoch::{Epoch, Position};
 use super::fault::{Fault, wants};
 use super::fields::{self, Value, needed, put};
-use super::record::KEY_BYTES_MAX;
-use super::request::{
-    Body, Connect, History, IDEMPOTENCY_KEY_BYTES_MAX, INFO_BYTES_MAX, Method, Mode, Publish, Subscribe,
-};
+use super::request::{Body, Connect, History, INFO_BYTES_MAX, Method, Mode, Publish, Subscribe};
 use super::scan;
 
 /// Longest name that a client gives itself, in bytes.

@@ -19,11 +19,10 @@
 use std::fmt;
 
 use ringwire_codec::{FrameHeader, Opcode};
+use ringwire_hub::KEY_BYTES_MAX;
 
 /// Bytes before the optional fields.
 pub const RECORD_HEADER_BYTES: usize = 24;
-/// Longest key of an entry, in bytes.
-pub const KEY_BYTES_MAX: usize = 255;
 /// Records begin at multiples of this.
 const ALIGNMENT: usize = 8;
 

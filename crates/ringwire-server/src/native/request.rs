@@ -21,8 +21,6 @@ use crate::json::JsonCheck;
 pub const ID_BYTES_MAX: usize = 64;
 /// Largest id that is a number: every whole number up to it is one in JavaScript too.
 pub const ID_MAX: u64 = 1 << 53;
-/// Longest idempotency key, in bytes.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 64;
 /// Longest `info` of a subscriber, in bytes of JSON.
 pub const INFO_BYTES_MAX: usize = 1024;
 

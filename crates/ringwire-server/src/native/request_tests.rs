@@ -1,3 +1,5 @@
+//! Tests of requests: each rule of the specification for what a client sends.
+
 use super::*;
 use crate::native::epoch::Epoch;
 use proptest::prelude::*;
