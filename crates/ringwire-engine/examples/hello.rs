@@ -10,7 +10,7 @@ use std::time::Duration;
 use ringwire_engine::codec::{CloseCode, Message, http::Request};
 use ringwire_engine::ring::{Instant, linux::Termination};
 use ringwire_engine::{
-    Accept, ConnectionId, Context, EngineOptions, Handler, Opening, Peer, Response, SendError, Upgrade, start,
+    Accept, Answer, ConnectionId, Context, EngineOptions, Handler, Opening, Peer, Response, SendError, Upgrade, start,
 };
 use simd_json::prelude::*;
 
@@ -72,14 +72,15 @@ impl Handler for Hello {
     fn on_http(
         &mut self,
         _cx: &mut Context<'_, ()>,
+        _connection: ConnectionId,
         _peer: &Peer,
         request: &Request<'_>,
         _body: &mut [u8],
-    ) -> Response {
+    ) -> Answer {
         if request.path() == "/ws" {
-            return Response::text(426, "/ws speaks WebSocket\n").header("Upgrade", "websocket");
+            return Response::text(426, "/ws speaks WebSocket\n").header("Upgrade", "websocket").into();
         }
-        not_found()
+        not_found().into()
     }
 }
 

@@ -26,7 +26,8 @@ use lanes::{Lanes, Piece};
 use ringwire_engine::codec::{CloseCode, DecoderLimits, Message, http::Request};
 use ringwire_engine::ring::linux::Termination;
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, EngineOptions, Handler, Opening, Peer, Response, ShardInfo, Upgrade, start,
+    Accept, Answer, CloseReason, ConnectionId, EngineOptions, Handler, Opening, Peer, Response, ShardInfo, Upgrade,
+    start,
 };
 use simd_json::prelude::*;
 use simd_json::{BorrowedValue, json};
@@ -265,12 +266,20 @@ impl Handler for Meeting {
         }
     }
 
-    fn on_http(&mut self, _cx: &mut Context<'_>, _peer: &Peer, request: &Request<'_>, _body: &mut [u8]) -> Response {
-        match request.path() {
+    fn on_http(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _connection: ConnectionId,
+        _peer: &Peer,
+        request: &Request<'_>,
+        _body: &mut [u8],
+    ) -> Answer {
+        let response = match request.path() {
             "/" => Response::new(200, "text/html; charset=utf-8", PAGE.as_bytes()),
             "/ws" => Response::text(426, "/ws speaks WebSocket\n").header("Upgrade", "websocket"),
             _ => not_found(),
-        }
+        };
+        response.into()
     }
 }
 

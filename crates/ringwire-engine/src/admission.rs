@@ -2,9 +2,9 @@
 //!
 //! A connection that was accepted is counted, asked for its peer's address where the driver can tell, counted among those
 //! of that address, and only then read from. Who is too many is told so, as far as places are kept for that
-//! ([`Limits::REFUSALS`](crate::Limits::REFUSALS)), and without words beyond: it takes nobody's place. Until its first request is whole, a connection is a handshake in
-//! progress; of these there may be so many, and one more sends the oldest away: peers who never finish take nobody's
-//! place but each other's.
+//! ([`Limits::REFUSALS`](crate::Limits::REFUSALS)), and without words beyond: it takes nobody's place. Until its first
+//! request is whole, a connection is a handshake in progress; of these there may be so many, and one more sends the oldest
+//! away: peers who never finish take nobody's place but each other's.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,10 +12,10 @@ use std::net::SocketAddr;
 
 use ringwire_ring::{Driver, Op, Socket};
 
+use crate::answer::Then;
 use crate::connection::{Connection, Life, Protocol};
 use crate::context::Core;
 use crate::handler::{CloseReason, Handler, Response};
-use crate::inbound::Then;
 use crate::options::{Limits, ProxyHeader};
 use crate::shard::Shard;
 use crate::teardown::{CONTEXT_NONE, Leave};

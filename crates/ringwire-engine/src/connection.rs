@@ -6,6 +6,7 @@ use ringwire_codec::extension::Extension;
 use ringwire_codec::{Decoder, Phase};
 use ringwire_ring::{OpToken, Socket, Staged};
 
+use crate::answer::Awaited;
 use crate::chunked::ChunkedRequest;
 use crate::process::Ticket;
 use crate::session::Session;
@@ -59,6 +60,9 @@ pub(crate) enum Protocol {
     Http(Box<HttpState>),
     /// WebSocket.
     WebSocket { decoder: Decoder, extension: Option<Box<dyn Extension>>, phase: Phase },
+    /// An HTTP response without end, which the handler is pulled for until its last chunk has been staged. What the peer
+    /// sends is dropped.
+    Stream { open: bool },
 }
 
 /// A request that has not come whole, and who sends it.
@@ -72,6 +76,8 @@ pub(crate) struct HttpState {
     pub(crate) continued: bool,
     /// The request whose chunks are being taken, if it is one of that kind; the buffer is empty then.
     pub(crate) chunked: Option<Box<ChunkedRequest>>,
+    /// The request before it, if that is still to be answered: then nothing of the next one is looked at.
+    pub(crate) awaited: Option<Awaited>,
     /// Whether it follows another one and has no deadline of its own yet.
     pub(crate) is_further: bool,
     /// Whether a PROXY header must stand in front of all requests, and has not been seen.
@@ -126,7 +132,7 @@ pub(crate) struct Flags {
     pub(crate) paused: bool,
     /// Its receive, if there is one, is being cancelled.
     pub(crate) cancelled: bool,
-    /// The application has accepted it, and must be told of its end.
+    /// The application has accepted it or owes it an answer, and must be told of its end.
     pub(crate) opened: bool,
     /// Its end waits for the peer's.
     pub(crate) lingers: bool,
@@ -148,6 +154,7 @@ impl HttpState {
     pub(crate) fn forget(&mut self) {
         self.buffer = Vec::new();
         self.chunked = None;
+        self.awaited = None;
     }
 }
 
@@ -206,6 +213,7 @@ impl Connection {
             Protocol::WebSocket { decoder, extension, .. } => {
                 decoder.assembly_bytes() + extension.as_ref().map_or(0, |extension| extension.memory_bytes())
             }
+            Protocol::Stream { .. } => 0,
         };
         let tls = self.tls.as_ref().map_or(0, |session| session.memory_bytes());
         input + tls + self.held.capacity() + self.backlog.capacity() + self.sending.capacity as usize
@@ -215,15 +223,24 @@ impl Connection {
     pub(crate) fn extension(&mut self) -> Option<&mut (dyn Extension + 'static)> {
         match &mut self.protocol {
             Protocol::WebSocket { extension, .. } => extension.as_deref_mut(),
-            Protocol::Http(_) => None,
+            Protocol::Http(_) | Protocol::Stream { .. } => None,
         }
     }
 
-    /// Where its closing handshake is; `Connecting` before it speaks WebSocket.
+    /// Where its closing handshake is; `Connecting` if it does not speak WebSocket.
     pub(crate) fn phase(&self) -> Phase {
         match self.protocol {
-            Protocol::Http(_) => Phase::Connecting,
+            Protocol::Http(_) | Protocol::Stream { .. } => Phase::Connecting,
             Protocol::WebSocket { phase, .. } => phase,
+        }
+    }
+
+    /// Whether the handler may be pulled for it: it is open, and has not begun to end.
+    pub(crate) fn may_be_pulled(&self) -> bool {
+        match self.protocol {
+            Protocol::Http(_) => false,
+            Protocol::WebSocket { phase, .. } => phase == Phase::Open,
+            Protocol::Stream { open } => open,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Core<M> {
     pub(crate) slab: Slab,
     /// Connections that transmit at the end of this turn.
     pub(crate) ready: Vec<u32>,
+    /// Connections whose requests handlers have answered in their own time, or whose streams they have ended.
+    pub(crate) settled: Vec<ConnectionId>,
     /// Connections whose last bytes may be out.
     pub(crate) finishing: Vec<u32>,
     /// Whether connections have transmitted this turn.
@@ -165,8 +167,9 @@ impl<M> Context<'_, M> {
     /// gone is left as it is.
     ///
     /// The reason is cut to 123 bytes, between characters. A code that a server may not send (RFC 6455 §7.4) goes out as
-    /// 1011.
+    /// 1011. A [stream](crate::Answer::Stream) has no close frame: it [ends](Self::end_stream).
     pub fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
+        self.end_stream(connection);
         let code = if code.may_be_sent_by(Role::Server) { code } else { CloseCode::INTERNAL_ERROR };
         if self.core.live(connection).is_some() {
             self.close_slot(connection.slot, CloseEvent::LocalClose(code), reason);

@@ -8,6 +8,7 @@ use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message, Violation};
 use ringwire_ring::Shared;
 
+use crate::answer::Answer;
 use crate::context::Context;
 use crate::slab::ConnectionId;
 use crate::tls::{TlsError, TlsFacts};
@@ -15,7 +16,8 @@ use crate::tls::{TlsError, TlsFacts};
 /// The application on one shard. Plain `&mut self`: a shard is one thread, and nothing here is shared.
 ///
 /// For each connection the order is `on_upgrade`, `on_open`, any of the others, `on_close`. A connection that was
-/// accepted by `on_upgrade` always gets its `on_close`, even if it breaks before `on_open`.
+/// accepted by `on_upgrade` always gets its `on_close`, even if it breaks before `on_open`. So does one whose request
+/// `on_http` answers with a [stream](Answer::Stream), or [later](Answer::Later) if it ends before the answer.
 pub trait Handler {
     /// What other shards and threads may post to this one.
     type Mail: Send + 'static;
@@ -35,7 +37,7 @@ pub trait Handler {
         opening: &Opening<'_>,
     ) -> Upgrade;
 
-    /// The opening handshake is done: messages may be sent.
+    /// The opening handshake is done, or a stream's head is written: messages, or chunks, may be sent.
     fn on_open(&mut self, _cx: &mut Context<'_, Self::Mail>, _connection: ConnectionId) {}
 
     /// A whole message has come in. It may be changed in place.
@@ -50,15 +52,16 @@ pub trait Handler {
     /// The connection has ended. Called once; the id names nothing afterwards.
     fn on_close(&mut self, _cx: &mut Context<'_, Self::Mail>, _connection: ConnectionId, _reason: &CloseReason) {}
 
-    /// An HTTP request that asks for no WebSocket, with its whole body.
+    /// An HTTP request that asks for no WebSocket, with its whole body. A connection has one at a time.
     fn on_http(
         &mut self,
         _cx: &mut Context<'_, Self::Mail>,
+        _connection: ConnectionId,
         _peer: &Peer,
         _request: &Request<'_>,
         _body: &mut [u8],
-    ) -> Response {
-        Response::text(404, "this port serves WebSocket only\n")
+    ) -> Answer {
+        Response::text(404, "this port serves WebSocket only\n").into()
     }
 
     /// Mail from another shard or thread.
@@ -192,7 +195,7 @@ impl Transmit {
         self.budget.saturating_sub(self.bytes)
     }
 
-    /// Puts out a range of whole, ready frames.
+    /// Puts out a range of whole, ready frames, or chunks of a stream.
     pub fn shared(&mut self, frames: Shared) {
         self.bytes += frames.len();
         self.pieces.push(frames);
@@ -256,6 +259,8 @@ pub enum Side {
 pub enum Timeout {
     /// The opening handshake, or a whole HTTP request, took too long.
     Handshake,
+    /// The handler took too long to answer an HTTP request.
+    Answer,
     /// The peer gave no sign of life after a ping.
     Pong,
     /// The peer did not answer the close frame, or did not take it.

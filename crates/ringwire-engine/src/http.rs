@@ -2,15 +2,27 @@
 
 use crate::handler::Response;
 
+/// How a peer knows where a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Its length is known.
+    Length,
+    /// It comes in chunks (RFC 9112 §7.1).
+    Chunked,
+}
+
 /// Writes the head of `response`.
-pub(crate) fn write_head(response: &Response, keep_alive: bool, date: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_head(response: &Response, framing: Framing, keep_alive: bool, date: &str, out: &mut Vec<u8>) {
     start(response.status, out);
     header("Date", date, out);
     for (name, value) in &response.headers {
         header(name, value, out);
     }
     if has_body(response.status) {
-        header("Content-Length", &response.body.len().to_string(), out);
+        match framing {
+            Framing::Length => header("Content-Length", &response.body.len().to_string(), out),
+            Framing::Chunked => header("Transfer-Encoding", "chunked", out),
+        }
     }
     // An Upgrade field is meant for the next hop only, which Connection must say (RFC 9110 §7.8).
     let upgrade = response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
@@ -72,6 +84,7 @@ fn reason(status: u16) -> &'static str {
         500 => "Internal Server Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
     }
@@ -83,7 +96,7 @@ mod tests {
 
     fn head(response: &Response, keep_alive: bool) -> String {
         let mut out = Vec::new();
-        write_head(response, keep_alive, "Thu, 01 Jan 1970 00:00:00 GMT", &mut out);
+        write_head(response, Framing::Length, keep_alive, "Thu, 01 Jan 1970 00:00:00 GMT", &mut out);
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -91,6 +104,14 @@ mod tests {
     fn a_response_without_a_body_has_no_length() {
         assert!(!head(&Response::text(304, ""), true).contains("Content-Length"));
         assert!(head(&Response::text(200, ""), true).contains("Content-Length: 0\r\n"));
+    }
+
+    #[test]
+    fn a_body_in_chunks_has_no_length() {
+        let mut out = Vec::new();
+        write_head(&Response::text(200, "a"), Framing::Chunked, false, "", &mut out);
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(text.contains("Transfer-Encoding: chunked\r\n") && !text.contains("Content-Length"), "{text}");
     }
 
     #[test]

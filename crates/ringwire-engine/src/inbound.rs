@@ -2,7 +2,7 @@
 //!
 //! Received bytes are parsed where the kernel put them: a request or message that lies whole in one buffer reaches the
 //! handler without a copy, and a message may be changed in place. What is not whole is copied, bounded by the limits,
-//! and its buffer goes back to the ring at once.
+//! and its buffer goes back to the ring at once. How requests are answered is in `answer.rs`.
 
 use std::sync::Arc;
 
@@ -11,22 +11,14 @@ use ringwire_codec::{CloseAction, CloseCode, CloseEvent, Decoder, Event, Opcode,
 use ringwire_ring::Driver;
 
 use crate::admission::ADDRESS_WORDS;
+use crate::answer::Then;
 use crate::chunked::ChunkedRequest;
 use crate::connection::{HttpState, Life, Protocol};
-use crate::handler::{Accept, CloseReason, Handler, Opening, Response, Side, Upgrade};
+use crate::handler::{Accept, CloseReason, Handler, Opening, Peer, Response, Side, Upgrade};
 use crate::http;
 use crate::pace::MESSAGE_WORK_BYTES;
 use crate::shard::Shard;
 use crate::teardown::Leave;
-
-/// What follows an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// Perhaps another request.
-    Request,
-    /// The end of the connection.
-    Leave(Leave),
-}
 
 /// What looking at bytes as HTTP came to.
 pub(crate) enum Step {
@@ -63,11 +55,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.life != Life::Live {
             return;
         }
-        if connection.flags.paused || self.turn_is_full() {
+        if matches!(connection.protocol, Protocol::Stream { .. }) {
+            return;
+        }
+        if connection.flags.paused || self.core.awaits_answer(slot) || self.turn_is_full() {
             return self.hold(slot, bytes);
         }
         match &mut self.core.slab.at(slot).protocol {
             Protocol::WebSocket { .. } => self.on_frames(slot, bytes),
+            Protocol::Stream { .. } => unreachable!("what comes in on a stream is dropped"),
             Protocol::Http(state) => {
                 let mut buffer = std::mem::take(&mut state.buffer);
                 if buffer.is_empty() {
@@ -115,11 +111,18 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     // A client that sends frames right behind its handshake has guessed the answer well.
                     return self.on_frames(slot, &mut bytes[at + consumed..]);
                 }
+                (Step::Done(_), Protocol::Stream { .. }) => return,
                 (Step::Done(consumed), Protocol::Http(state)) => {
                     at += consumed;
                     state.continued = false;
                     state.is_further = true;
                     self.core.handshake_over(slot);
+                    if self.core.awaits_answer(slot) {
+                        if at < bytes.len() {
+                            self.hold(slot, &bytes[at..]);
+                        }
+                        return;
+                    }
                 }
                 (step @ (Step::Wanting(_) | Step::Taken), Protocol::Http(state)) => {
                     if let Step::Wanting(wanted_bytes) = step {
@@ -131,8 +134,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     }
                     return;
                 }
-                (Step::Wanting(_) | Step::Taken, Protocol::WebSocket { .. }) => {
-                    unreachable!("only a whole request upgrades")
+                (Step::Wanting(_) | Step::Taken, Protocol::WebSocket { .. } | Protocol::Stream { .. }) => {
+                    unreachable!("only a whole request changes the protocol")
                 }
             }
         }
@@ -206,25 +209,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Has a request answered.
-    pub(crate) fn on_whole_request(&mut self, slot: u32, request: &Request<'_>, body: &mut [u8]) {
-        let peer = self.peer(slot, request);
-        let response = self.with_handler(|handler, cx| handler.on_http(cx, &peer, request, body));
-        let connection = self.core.slab.at(slot);
-        let waiting_bytes = connection.waiting_bytes() + connection.staged.len();
-        let overrun = waiting_bytes >= self.core.options.limits.backlog_high_bytes;
-        let then = match (request.keep_alive(), overrun || self.ending.is_some()) {
-            (true, false) => Then::Request,
-            (true, true) => Then::Leave(Leave::Linger),
-            (false, _) => Then::Leave(Leave::Close),
-        };
-        self.respond(slot, response, then, request.method() == "HEAD");
-    }
-
     pub(crate) fn http_state(&mut self, slot: u32) -> &mut HttpState {
         match &mut self.core.slab.at(slot).protocol {
             Protocol::Http(state) => state,
-            Protocol::WebSocket { .. } => unreachable!("the caller deals with a request"),
+            Protocol::WebSocket { .. } | Protocol::Stream { .. } => unreachable!("the caller deals with a request"),
         }
     }
 
@@ -236,18 +224,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn refuse(&mut self, slot: u32, status: u16, words: &str) -> Step {
         self.respond(slot, Response::text(status, words), Then::Leave(Leave::Linger), false);
         Step::Done(0)
-    }
-
-    /// Answers a request, and ends the connection behind the answer if no other may follow.
-    pub(crate) fn respond(&mut self, slot: u32, response: Response, then: Then, head_only: bool) {
-        let mut head = Vec::with_capacity(256);
-        let date = self.date.at(self.core.now, || self.driver.wall_clock_us());
-        http::write_head(&response, then == Then::Request, date, &mut head);
-        let body: &[u8] = if head_only || !http::has_body(response.status) { &[] } else { &response.body };
-        self.with_handler(|_, cx| cx.stage(slot, &[&head, body]));
-        if let Then::Leave(leave) = then {
-            self.finish_slot(slot, &CloseReason::EndOfStream, leave);
-        }
     }
 
     fn on_upgrade_request(&mut self, slot: u32, request: &Request<'_>) {
@@ -266,8 +242,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             let response = Response::text(503, "the server is going away\n");
             return self.respond(slot, response, Then::Leave(Leave::Linger), false);
         }
-        if peer.proxy.is_some() && peer.address.is_some_and(|client| !self.admit_address(slot, client)) {
-            return self.turn_away(slot, 429, ADDRESS_WORDS);
+        if !self.admit_client(slot, &peer) {
+            return;
         }
         let opening = Opening { request, peer: &peer, subprotocol: accepted.subprotocol };
         match self.with_handler(|handler, cx| handler.on_upgrade(cx, id, &opening)) {
@@ -289,6 +265,17 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 });
             }
         }
+    }
+
+    /// Counts a connection that stays among those of the client that a proxy has named. `false`: there are too many of
+    /// them, and it has been told so.
+    pub(crate) fn admit_client(&mut self, slot: u32, peer: &Peer) -> bool {
+        let client = peer.address.filter(|_| peer.proxy.is_some());
+        let admitted = client.is_none_or(|client| self.admit_address(slot, client));
+        if !admitted {
+            self.turn_away(slot, 429, ADDRESS_WORDS);
+        }
+        admitted
     }
 
     /// Bytes of an open WebSocket came in.
@@ -346,7 +333,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn take_decoder(&mut self, slot: u32) -> Option<Decoder> {
         match &mut self.core.slab.at(slot).protocol {
             Protocol::WebSocket { decoder, .. } => Some(std::mem::take(decoder)),
-            Protocol::Http(_) => None,
+            Protocol::Http(_) | Protocol::Stream { .. } => None,
         }
     }
 

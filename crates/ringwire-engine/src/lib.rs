@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod answer;
 mod chunked;
 mod connection;
 mod context;
@@ -38,6 +39,7 @@ mod teardown;
 pub mod tls;
 mod wheel;
 
+pub use answer::Answer;
 pub use context::{Context, MessageKind, SendError};
 pub use engine::{Engine, Handle, StartError, start};
 pub use handler::{Accept, Body, CloseReason, Handler, Opening, Peer, Response, Side, Timeout, Transmit, Upgrade};

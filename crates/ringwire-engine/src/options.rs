@@ -194,6 +194,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// Of an HTTP connection between requests, and of a response that the peer is slow to read.
     pub keep_alive: Duration,
+    /// From an HTTP request that is to be answered [later](crate::Answer::Later) to the answer. Then 504.
+    pub answer: Duration,
     /// From our close frame, or our last byte, to the end of the connection.
     pub close: Duration,
     /// Silence of an open WebSocket after which it is pinged; up to an eighth earlier, so that not all are at once. The
@@ -220,6 +222,7 @@ impl Timeouts {
         let all = [
             ("handshake", Some(self.handshake)),
             ("keep_alive", Some(self.keep_alive)),
+            ("answer", Some(self.answer)),
             ("close", Some(self.close)),
             ("ping", self.ping),
             ("pong", Some(self.pong)),
@@ -236,6 +239,7 @@ impl Default for Timeouts {
         Self {
             handshake: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
+            answer: Duration::from_secs(30),
             close: Duration::from_secs(5),
             ping: Some(Duration::from_secs(25)),
             pong: Duration::from_secs(20),

@@ -56,7 +56,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn awaiting_header(&mut self, slot: u32) -> Option<&mut HttpState> {
         match &mut self.core.slab.at(slot).protocol {
             Protocol::Http(state) => Some(&mut **state).filter(|state| state.awaits_header),
-            Protocol::WebSocket { .. } => None,
+            Protocol::WebSocket { .. } | Protocol::Stream { .. } => None,
         }
     }
 

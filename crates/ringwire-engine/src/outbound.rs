@@ -3,15 +3,14 @@
 //! A connection transmits at most once a turn, all it has: replies staged in the arena, then what the handler is pulled
 //! for. A lone range of a log goes out from where it lies; several, or ones behind replies, are joined in the arena.
 //! What a socket refuses of that becomes the connection's backlog, cut at the next frame boundary: the handler keeps
-//! the rest. Replies that are more than a peer may be behind are a backlog from the start. While there is a backlog, an ordinary send waits in the kernel; while there is none but the socket is full,
-//! a poll does. Nothing is pulled meanwhile.
+//! the rest. Replies that are more than a peer may be behind are a backlog from the start. While there is a backlog, an
+//! ordinary send waits in the kernel; while there is none but the socket is full, a poll does. Nothing is pulled meanwhile.
 
 use std::io;
 
-use ringwire_codec::Phase;
 use ringwire_ring::{Data, Driver, Op, OpToken, Staged};
 
-use crate::connection::{Life, Sending};
+use crate::connection::{Life, Protocol, Sending};
 use crate::handler::{CloseReason, Handler};
 use crate::shard::Shard;
 
@@ -82,15 +81,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.transmit.reset(budget);
         let id = self.core.slab.id(slot);
         let connection = self.core.slab.at(slot);
-        if !connection.flags.pull || connection.life != Life::Live || connection.phase() != Phase::Open {
+        if !connection.flags.pull || connection.life != Life::Live || !connection.may_be_pulled() {
             return 0;
         }
         connection.flags.pull = false;
         let mut transmit = std::mem::take(&mut self.transmit);
         self.with_handler(|handler, cx| handler.poll_transmit(cx, id, &mut transmit));
         self.transmit = transmit;
-        // A handler that has closed meanwhile has nothing to add: no frame may follow its close frame.
-        if self.core.slab.at(slot).phase() != Phase::Open {
+        // A handler that has closed meanwhile has nothing to add: no frame may follow its close frame, or last chunk.
+        if !self.core.slab.at(slot).may_be_pulled() {
             self.transmit.reset(0);
         }
         let pulled = self.transmit.bytes();
@@ -192,7 +191,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     self.core.list(slot);
                 }
                 self.resume_if_caught_up(slot);
-                if self.core.slab.at(slot).flags.opened {
+                let connection = self.core.slab.at(slot);
+                if connection.flags.opened && !matches!(connection.protocol, Protocol::Http(_)) {
                     self.with_handler(|handler, cx| handler.on_drained(cx, id));
                 }
             }

@@ -1,10 +1,11 @@
 //! How much is read in a turn: from one connection, and from all of them.
 //!
-//! Three things hold a connection up. Too much waits for its peer to read: then it goes on when that is out. Or the
-//! connection has had its part of the turn, or the turn as a whole is full: then it goes on in the next turn, before
-//! what comes in then, and in the order in which connections were held up. In all three it is *paused*: what has come
-//! in is held, its receive is cancelled, and the next one starts only when all that is held has been decoded, so that
-//! what is held never grows from turn to turn.
+//! Four things hold a connection up. Too much waits for its peer to read: then it goes on when that is out. Or its request
+//! is still to be answered: then it goes on in the turn behind the answer. Or the connection has had its part of the turn,
+//! or the turn as a whole is full: then it goes on in the next turn, before what comes in then, and in the order in which
+//! connections were held up. In all four it is *paused*: what has come in is held, its receive is cancelled, and the next
+//! one starts only when all that is held has been decoded, so that what is held never grows from turn to turn. Only a
+//! connection that awaits an answer is read from until something comes.
 //!
 //! A part of a turn is counted in bytes of messages, for connections with an extension only: elsewhere, messages are no
 //! longer than what came in.
@@ -45,6 +46,11 @@ impl Pace {
             self.latest = (slot, 0);
         }
         self.latest.1 += bytes;
+    }
+
+    /// The connection in this slot goes on in the next turn.
+    pub(crate) fn defer(&mut self, slot: u32) {
+        self.deferred.push_back(slot);
     }
 
     /// Whether somebody goes on in the next turn.
@@ -92,7 +98,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.pause_if_behind(slot);
         if !self.core.slab.at(slot).flags.paused {
             self.pause(slot);
-            self.core.pace.deferred.push_back(slot);
+            // One that awaits an answer goes on when that has been given.
+            if !self.core.awaits_answer(slot) {
+                self.core.pace.defer(slot);
+            }
         }
         self.core.slab.at(slot).held.extend_from_slice(bytes);
         self.core.count(slot);
@@ -116,13 +125,14 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Goes on with what is held and then reads again, unless too much waits for the peer.
+    /// Goes on with what is held and then reads again, unless too much waits for the peer, or it awaits an answer.
     pub(crate) fn resume_if_caught_up(&mut self, slot: u32) {
         let high = self.core.options.limits.backlog_high_bytes;
         let connection = self.core.slab.at(slot);
-        if !connection.flags.paused || connection.waiting_bytes() > high {
+        if !connection.flags.paused || connection.waiting_bytes() > high || self.core.awaits_answer(slot) {
             return;
         }
+        let connection = self.core.slab.at(slot);
         connection.flags.paused = false;
         let mut held = std::mem::take(&mut connection.held);
         self.on_plain(slot, &mut held);

@@ -1,4 +1,4 @@
-//! How long an open WebSocket lives: pings, idle time, lifetime, and floods of control frames.
+//! How long an open WebSocket or a stream lives: pings, idle time, lifetime, and floods of control frames.
 //!
 //! Nothing here costs a message more than a store: what comes in leaves the tick of its turn behind, and the shard's
 //! wheel, which has one entry per connection, looks at it no earlier than something could be due. If the peer has spoken
@@ -7,6 +7,7 @@
 use ringwire_codec::{CloseCode, CloseEvent, Opcode};
 use ringwire_ring::Driver;
 
+use crate::connection::Protocol;
 use crate::handler::{CloseReason, Handler, Timeout};
 use crate::options::Timeouts;
 use crate::shard::Shard;
@@ -89,7 +90,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn look_at_session(&mut self, slot: u32) {
         let now = self.core.stamp;
         let spread = self.core.spread(slot);
-        let timeouts = self.core.timeouts(slot).clone();
+        let mut timeouts = self.core.timeouts(slot).clone();
+        if matches!(self.core.slab.at(slot).protocol, Protocol::Stream { .. }) {
+            timeouts.ping = None;
+        }
         let session = &self.core.slab.at(slot).session;
         match session.due(&timeouts, spread, now) {
             (Due::Nothing, next) => self.core.set_deadline_at(slot, next),
@@ -111,6 +115,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     fn close_session(&mut self, slot: u32, code: CloseCode, words: &str) {
+        if matches!(self.core.slab.at(slot).protocol, Protocol::Stream { .. }) {
+            return self.close_stream(slot);
+        }
         self.with_handler(|_, cx| cx.close_slot(slot, CloseEvent::LocalClose(code), words));
     }
 

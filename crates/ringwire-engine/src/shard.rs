@@ -110,6 +110,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             core: Core {
                 slab: Slab::new(slots as usize),
                 ready: Vec::new(),
+                settled: Vec::new(),
                 finishing: Vec::new(),
                 has_transmitted: false,
                 pace: Pace::default(),
@@ -180,6 +181,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.read_mail();
         self.expire();
         self.with_handler(|handler, cx| handler.on_turn_end(cx));
+        self.settle();
         self.transmit_ready();
         self.shed_if_over();
         self.send_wakes();
@@ -232,7 +234,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn plan_wait(&mut self) -> Wait {
         let core = &self.core;
         let has_input = !self.waiting.is_empty() || core.pace.has_deferred();
-        let has_work = has_input || !core.ready.is_empty() || !core.finishing.is_empty();
+        let has_output = !core.ready.is_empty() || !core.settled.is_empty() || !core.finishing.is_empty();
+        let has_work = has_input || has_output;
         if has_work || matches!(self.ending, Some(Ending::Stopped)) {
             return Wait::No;
         }

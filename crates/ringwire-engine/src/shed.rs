@@ -79,6 +79,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Protocol::WebSocket { decoder, extension, .. } => {
                 (*decoder, *extension) = (ringwire_codec::Decoder::default(), None);
             }
+            Protocol::Stream { .. } => {}
         }
         self.core.count(slot);
     }

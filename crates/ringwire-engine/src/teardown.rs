@@ -13,9 +13,9 @@ use std::time::Duration;
 use ringwire_codec::{CloseCode, CloseEvent, Phase};
 use ringwire_ring::{Driver, Op};
 
+use crate::answer::Then;
 use crate::connection::{Life, Protocol};
 use crate::handler::{CloseReason, Handler, Response, Timeout};
-use crate::inbound::Then;
 use crate::shard::{CUT_TIMEOUT, Ending, Shard, Status};
 
 /// How a connection that ends well leaves.
@@ -64,7 +64,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             // What was held comes first; the receive that follows it finds the end again.
             Life::Live if connection.flags.paused => {}
             // A peer may shut its side behind its last request or frame; it still gets the answers.
-            Life::Live => self.finish_slot(slot, &CloseReason::EndOfStream, Leave::Close),
+            Life::Live => self.on_peer_done(slot),
             Life::Finishing => {}
             Life::Lingering | Life::Joining => {
                 connection.life = Life::Joining;
@@ -84,8 +84,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.core.handshake_over(slot);
         let connection = self.core.slab.at(slot);
         connection.flags.lingers = leave == Leave::Linger;
-        connection.flags.paused = false;
-        let speaks_http = matches!(connection.protocol, Protocol::Http(_));
+        let was_paused = std::mem::take(&mut connection.flags.paused);
+        if connection.flags.lingers && was_paused && connection.receive.is_none() {
+            // What it was not read from for is dropped from now on, until the peer's end.
+            self.receive(slot);
+        }
+        let speaks_http = matches!(self.core.slab.at(slot).protocol, Protocol::Http(_));
         let timeouts = self.core.timeouts(slot);
         let timeout = if speaks_http { timeouts.keep_alive } else { timeouts.close };
         self.core.set_deadline(slot, timeout);
@@ -214,6 +218,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn on_deadline(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
         match (connection.life, &connection.protocol) {
+            (Life::Live, Protocol::Http(http)) if http.awaited.is_some() => self.on_answer_late(slot),
             (Life::Live, Protocol::Http(http)) if http.has_begun() => {
                 let response = Response::text(408, "the request did not come whole in time\n");
                 self.respond(slot, response, Then::Leave(Leave::Linger), false);
@@ -223,7 +228,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Handshake), Leave::Close);
             }
             (Life::Live, Protocol::Http(_)) => self.end(slot, &CloseReason::TimedOut(Timeout::Handshake)),
-            (Life::Live, Protocol::WebSocket { phase: Phase::Open, .. }) => self.look_at_session(slot),
+            (Life::Live, Protocol::WebSocket { phase: Phase::Open, .. } | Protocol::Stream { .. }) => {
+                self.look_at_session(slot);
+            }
             (Life::Live, Protocol::WebSocket { .. }) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),
             (Life::Finishing | Life::Lingering, _) => self.end(slot, &CloseReason::TimedOut(Timeout::Close)),
             (Life::Joining | Life::Closing, _) => {}
@@ -248,11 +255,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             if self.core.slab.at(slot).life != Life::Live {
                 continue;
             }
-            if self.core.slab.at(slot).phase() == Phase::Connecting {
-                self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Drain), Leave::Close);
-            } else {
-                let event = CloseEvent::LocalClose(CloseCode::GOING_AWAY);
-                self.with_handler(|_, cx| cx.close_slot(slot, event, "the server is going away"));
+            match &self.core.slab.at(slot).protocol {
+                // The answer that it waits for is its last.
+                Protocol::Http(state) if state.awaited.is_some() => {}
+                Protocol::Http(_) => self.finish_slot(slot, &CloseReason::TimedOut(Timeout::Drain), Leave::Close),
+                Protocol::Stream { .. } => self.close_stream(slot),
+                Protocol::WebSocket { .. } => {
+                    let event = CloseEvent::LocalClose(CloseCode::GOING_AWAY);
+                    self.with_handler(|_, cx| cx.close_slot(slot, event, "the server is going away"));
+                }
             }
         }
     }

@@ -11,6 +11,8 @@ const SECURE: bool = false;
 
 #[path = "faults/admission.rs"]
 mod admission;
+#[path = "faults/answers.rs"]
+mod answers;
 #[path = "faults/closing.rs"]
 mod closing;
 #[path = "faults/deflate.rs"]
@@ -31,3 +33,5 @@ mod peers;
 mod proxies;
 #[path = "faults/sessions.rs"]
 mod sessions;
+#[path = "faults/streams.rs"]
+mod streams;

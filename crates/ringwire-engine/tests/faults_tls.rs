@@ -8,6 +8,8 @@ const SECURE: bool = true;
 
 #[path = "faults/admission.rs"]
 mod admission;
+#[path = "faults/answers.rs"]
+mod answers;
 #[path = "faults/closing.rs"]
 mod closing;
 #[path = "faults/deflate.rs"]
@@ -24,3 +26,5 @@ mod pace;
 mod peers;
 #[path = "faults/sessions.rs"]
 mod sessions;
+#[path = "faults/streams.rs"]
+mod streams;

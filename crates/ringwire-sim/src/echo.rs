@@ -6,8 +6,8 @@ use fastrand::Rng;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError, Timeout,
-    Upgrade,
+    Accept, Answer, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError,
+    Timeout, Upgrade,
 };
 
 use crate::client::{ASK, Log, OVERFLOW, answer};
@@ -135,8 +135,15 @@ impl Handler for Echo {
         assert!(cx.send_text(id, "too late").is_err(), "nothing is sent to a connection that has ended");
     }
 
-    fn on_http(&mut self, _: &mut Context<'_, ()>, _: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        _: &mut Context<'_, ()>,
+        _: ConnectionId,
+        _: &Peer,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Answer {
         self.log.count("HTTP requests");
-        Response::text(200, answer(request.method(), request.path(), body))
+        Response::text(200, answer(request.method(), request.path(), body)).into()
     }
 }

@@ -8,9 +8,9 @@
 use ringwire_ring::{Data, Driver, Staged};
 
 use super::{Session, Stream, Transport};
+use crate::answer::Then;
 use crate::connection::{Life, Protocol};
 use crate::handler::{CloseReason, Handler};
-use crate::inbound::Then;
 use crate::shard::Shard;
 use crate::teardown::Leave;
 use crate::{Response, tls};
@@ -87,8 +87,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn end_if_said(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
         let said = connection.tls.as_ref().is_some_and(|session| session.peer_has_ended());
-        if said && !connection.flags.paused {
-            self.finish_slot(slot, &CloseReason::EndOfStream, Leave::Close);
+        if said && connection.life == Life::Live && !connection.flags.paused {
+            self.on_peer_done(slot);
         }
     }
 

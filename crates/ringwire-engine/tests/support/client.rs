@@ -10,7 +10,7 @@ use std::time::Duration;
 use ringwire_engine::codec::deflate::Deflate;
 use ringwire_engine::codec::extension::Extension;
 use ringwire_engine::codec::handshake::{ClientHandshake, Url};
-use ringwire_engine::codec::http::Response;
+use ringwire_engine::codec::http::{ChunkedDecoder, Response};
 use ringwire_engine::codec::{
     CloseCode, Decoder, DecoderLimits, Event, FrameHeader, MaskKey, Message, Opcode, Role, encode_close, encode_frame,
     encode_message, unmask,
@@ -34,6 +34,8 @@ pub(crate) struct Client {
     /// What came and is not yet decoded, from `start` on.
     input: Vec<u8>,
     start: usize,
+    /// Where a body in chunks is.
+    chunks: ChunkedDecoder,
     /// Bytes of a frame that the server did not take.
     unwritten: Vec<u8>,
     masks: fastrand::Rng,
@@ -94,6 +96,7 @@ impl Client {
             received_bytes: 0,
             input: Vec::new(),
             start: 0,
+            chunks: ChunkedDecoder::default(),
             unwritten: Vec::new(),
             masks: fastrand::Rng::with_seed(7),
         }
@@ -215,6 +218,41 @@ impl Client {
                 }
             }
             assert!(self.fill()? > 0, "the stream ended before the answer was whole");
+        }
+    }
+
+    /// Reads the head of an HTTP response, as its lines.
+    pub(crate) fn head(&mut self) -> String {
+        loop {
+            let input = &self.input[self.start..];
+            if let Some((_, head_bytes)) = Response::parse(input).expect("an HTTP response") {
+                let head = String::from_utf8(input[..head_bytes].to_vec()).expect("text");
+                self.start += head_bytes;
+                return head;
+            }
+            assert!(self.fill().expect("an answer") > 0, "the stream ended in a response's head");
+        }
+    }
+
+    /// Reads so many bytes of a body that comes in chunks; all to its end for `None`, behind which nothing comes.
+    pub(crate) fn body(&mut self, bytes: Option<usize>) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            while self.start < self.input.len() {
+                let step = self.chunks.decode(&self.input[self.start..]).expect("the server keeps the protocol");
+                self.start += step.consumed;
+                body.extend_from_slice(step.data);
+                if step.done {
+                    assert_eq!(bytes, None, "the body ends early: {}", body.escape_ascii());
+                    assert_eq!(self.hear(), Heard::End(None), "nothing follows the last chunk");
+                    return body;
+                }
+            }
+            if bytes.is_some_and(|bytes| body.len() >= bytes) {
+                assert_eq!(Some(body.len()), bytes, "{}", body.escape_ascii());
+                return body;
+            }
+            assert!(self.fill().expect("more of the body") > 0, "the stream ended before the body did");
         }
     }
 

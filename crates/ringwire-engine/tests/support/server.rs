@@ -16,12 +16,13 @@ use ringwire_engine::codec::{
     http::Request,
 };
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer, Response,
-    SendError, Upgrade, start,
+    Accept, Answer, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer,
+    Response, SendError, Transmit, Upgrade, start,
 };
 
 use ringwire_engine::tls::{TlsFacts, Transport};
 
+use super::answers::Answers;
 use super::certificates;
 use super::client::{Client, PATIENCE};
 
@@ -58,6 +59,14 @@ pub(crate) struct Seen {
     pub(crate) filled: usize,
     /// Payloads of pongs that came in.
     pub(crate) pongs: Vec<Vec<u8>>,
+    /// HTTP requests that came in.
+    pub(crate) requests: usize,
+    /// Of these, those that were to be answered later.
+    pub(crate) awaited: usize,
+    /// Answers to them that the engine did not take.
+    pub(crate) unwanted: usize,
+    /// Calls of `on_short`.
+    pub(crate) shorts: usize,
 }
 
 #[derive(Default)]
@@ -76,6 +85,14 @@ pub(crate) enum Ask {
     PingAll(&'static [u8]),
     /// To send messages of [`FILLING_BYTES`] to all that are open, as many as find room.
     Fill,
+    /// To answer all requests that are to be answered later.
+    Answer,
+    /// To put so many events into all streams.
+    Publish(usize),
+    /// To send this chunk to all streams.
+    SendChunk(&'static [u8]),
+    /// To end all streams.
+    EndStreams,
     /// To do nothing until the other end is dropped, so that what peers send meanwhile comes in one turn.
     Wait(mpsc::Receiver<()>),
 }
@@ -92,6 +109,7 @@ struct Probe {
     turn_bytes: usize,
     /// Connections accepted and not ended, and whether they were opened.
     open: HashMap<ConnectionId, bool>,
+    answers: Answers,
     /// Agreed to at `/deflate`, and at `/takeover`.
     deflate: [Arc<Policy>; 2],
 }
@@ -296,7 +314,8 @@ impl Probe {
             };
             Arc::new(Policy { extension: Some(Arc::new(Deflate::new(options))), ..Policy::default() })
         };
-        Self { accounts, turn_bytes: 0, open: HashMap::new(), deflate: [policy(true), policy(false)] }
+        let deflate = [policy(true), policy(false)];
+        Self { accounts, turn_bytes: 0, open: HashMap::new(), answers: Answers::default(), deflate }
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -339,7 +358,8 @@ impl Handler for Probe {
         Accept { headers: vec![("X-Service", format!("{service} at {}", opening.request.path()))] }.into()
     }
 
-    fn on_open(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId) {
+    fn on_open(&mut self, cx: &mut Context<'_, Ask>, connection: ConnectionId) {
+        self.answers.on_open(cx, connection);
         let stray = self.open.insert(connection, true) != Some(false);
         self.note(|seen| {
             seen.opened += 1;
@@ -377,6 +397,7 @@ impl Handler for Probe {
 
     fn on_close(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, reason: &CloseReason) {
         let stray = self.open.remove(&connection).is_none();
+        self.answers.on_close(connection);
         self.note(|seen| {
             seen.strays += usize::from(stray);
             seen.reasons.push(reason.clone());
@@ -391,12 +412,45 @@ impl Handler for Probe {
         });
     }
 
-    fn on_http(&mut self, _cx: &mut Context<'_, Ask>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
+    /// At `/later/...` answers when asked to; at `/stream/...` with a stream.
+    fn on_http(
+        &mut self,
+        _cx: &mut Context<'_, Ask>,
+        connection: ConnectionId,
+        peer: &Peer,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Answer {
+        self.note(|seen| seen.requests += 1);
         if request.path() == "/peer" {
-            return Response::text(200, about(peer));
+            return Response::text(200, about(peer)).into();
         }
         let body = String::from_utf8_lossy(body);
-        Response::text(200, format!("{} {} {body}", request.method(), request.target()))
+        let words = format!("{} {} {body}", request.method(), request.target());
+        let answer = self.answers.answer(connection, request, words);
+        let later = matches!(answer, Answer::Later);
+        if later || matches!(answer, Answer::Stream(_)) {
+            let stray = self.open.insert(connection, false).is_some();
+            self.note(|seen| {
+                seen.upgraded += 1;
+                seen.awaited += usize::from(later);
+                seen.strays += usize::from(stray);
+            });
+        }
+        answer
+    }
+
+    fn poll_transmit(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, out: &mut Transmit) {
+        self.answers.poll_transmit(connection, out);
+    }
+
+    fn on_short(&mut self, connection: ConnectionId, unsent: usize) -> usize {
+        let stray = self.open.get(&connection) != Some(&true);
+        self.note(|seen| {
+            seen.shorts += 1;
+            seen.strays += usize::from(stray);
+        });
+        self.answers.on_short(connection, unsent)
     }
 
     fn on_mail(&mut self, cx: &mut Context<'_, Ask>, ask: Ask) {
@@ -416,6 +470,26 @@ impl Handler for Probe {
                     self.note(|seen| seen.filled += filled);
                 }
             }
+            Ask::Answer => {
+                for (connection, response) in self.answers.take_waiting() {
+                    let answered = cx.respond(connection, response).is_ok();
+                    if answered {
+                        self.open.remove(&connection);
+                    }
+                    // One that is answered gets no on_close.
+                    self.note(|seen| {
+                        seen.upgraded -= usize::from(answered);
+                        seen.unwanted += usize::from(!answered);
+                    });
+                }
+            }
+            Ask::Publish(count) => self.answers.publish(cx, count),
+            Ask::SendChunk(bytes) => {
+                for connection in self.answers.streams() {
+                    cx.send_chunk(connection, bytes).expect("it is open");
+                }
+            }
+            Ask::EndStreams => self.answers.streams().for_each(|connection| cx.end_stream(connection)),
             Ask::Wait(until) => drop(until.recv_timeout(PATIENCE)),
             Ask::PingAll(payload) => {
                 for &connection in self.open.keys() {

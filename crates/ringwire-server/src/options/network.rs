@@ -55,6 +55,7 @@ fn timeouts(section: &mut Section<'_>, base: &Timeouts) -> Timeouts {
     Timeouts {
         handshake: section.millis("handshake_timeout_ms", base.handshake, SHORTEST),
         keep_alive: section.millis("keep_alive_timeout_ms", base.keep_alive, SHORTEST),
+        answer: section.millis("answer_timeout_ms", base.answer, SHORTEST),
         close: section.millis("close_timeout_ms", base.close, SHORTEST),
         ping: section.millis_or_none("ping_interval_ms", base.ping),
         pong: section.millis("pong_timeout_ms", base.pong, SHORTEST),

@@ -22,8 +22,8 @@ use ringwire_codec::handshake::Policy;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError, Transmit,
-    Upgrade,
+    Accept, Answer, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError,
+    Transmit, Upgrade,
 };
 use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicName};
 
@@ -146,12 +146,19 @@ impl Handler for Service {
         }
     }
 
-    fn on_http(&mut self, cx: &mut Context<'_, Mail>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        cx: &mut Context<'_, Mail>,
+        _connection: ConnectionId,
+        peer: &Peer,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Answer {
         let response = match Route::parse(request.path(), request.query()) {
             Ok(route) => self.answer(cx, route, peer, request, body),
             Err(fault) => http::fault(&fault),
         };
-        cors::share(response, request, peer, self.agreements.origin())
+        cors::share(response, request, peer, self.agreements.origin()).into()
     }
 
     fn on_mail(&mut self, _cx: &mut Context<'_, Mail>, mail: Mail) {

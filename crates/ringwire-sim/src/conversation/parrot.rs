@@ -7,7 +7,7 @@ use ringwire_codec::handshake::{OriginPolicy, Policy};
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
-    Accept, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, Upgrade,
+    Accept, Answer, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, Upgrade,
 };
 
 use crate::echo::Connections;
@@ -94,11 +94,18 @@ impl Handler for Parrot {
         assert!(cx.send_text(id, "too late").is_err(), "nothing is sent to a connection that has ended");
     }
 
-    fn on_http(&mut self, _: &mut Context<'_, ()>, peer: &Peer, request: &Request<'_>, body: &mut [u8]) -> Response {
+    fn on_http(
+        &mut self,
+        _: &mut Context<'_, ()>,
+        _: ConnectionId,
+        peer: &Peer,
+        request: &Request<'_>,
+        body: &mut [u8],
+    ) -> Answer {
         // Where the peer itself is depends on the network.
         let client = peer.address.filter(|_| peer.proxy.is_some()).map_or(String::new(), |client| format!("{client} "));
         let words = format!("{client}{} {} {}", request.method(), request.path(), body.escape_ascii());
         let response = Response::text(200, words);
-        if request.method() == "HEAD" { response.header(HEAD_ONLY, "1") } else { response }
+        if request.method() == "HEAD" { response.header(HEAD_ONLY, "1").into() } else { response.into() }
     }
 }
