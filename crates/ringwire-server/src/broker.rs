@@ -9,11 +9,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringwire_hub::{Entry, Hub, OpenError, PublishError, Published, Topic, TopicId, TopicName, TopicOptions};
+use ringwire_hub::{Hub, OpenError, PublishError, Published, Topic, TopicId, TopicName, TopicOptions};
 use tokio::sync::Notify;
 
 use crate::access::PublishAccess;
-use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, SharedDeflate};
+use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Publication, SharedDeflate};
 use crate::options::TopicRules;
 use crate::status::Status;
 
@@ -130,18 +130,27 @@ impl Publisher {
         Self { encoder: Encoder::new(deflate), scratch: Vec::new() }
     }
 
-    /// Appends `payload` to `topic`. The shards in the answer's `notify` must now be sent a [`Mail::Note`].
+    /// Appends a publication to `topic`. The shards in the answer's `notify` must now be sent a [`Mail::Note`].
     ///
     /// # Errors
     /// Why it was not published.
-    pub fn publish(&mut self, topic: &Topic, payload: Payload<'_>, now_us: u64) -> Result<Published, Refused> {
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(Refused::TooLong { bytes: payload.len() });
+    pub fn publish<'a>(
+        &mut self,
+        topic: &Topic,
+        publication: impl Into<Publication<'a>>,
+        now_us: u64,
+    ) -> Result<Published, Refused> {
+        let publication = &publication.into();
+        let bytes = publication.payload.len();
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(Refused::TooLong { bytes });
         }
         let Self { encoder, scratch } = self;
-        encoder.prepare(topic, payload);
-        let encode = |lane, _seq, _time_us, out: &mut Vec<u8>| encoder.encode(lane, topic.name(), payload, out);
-        let result = topic.publish(now_us, &Entry::MESSAGE, scratch, encode).map_err(Refused::Log);
+        encoder.prepare(topic, publication, now_us);
+        let encode = |lane, seq, time_us, out: &mut Vec<u8>| {
+            encoder.encode(lane, topic, publication, seq, time_us, out);
+        };
+        let result = topic.publish(now_us, &publication.entry(), scratch, encode).map_err(Refused::Log);
         encoder.forget();
         scratch.clear();
         scratch.shrink_to(SCRATCH_BYTES_KEPT);
@@ -165,6 +174,7 @@ impl std::error::Error for Refused {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::Payload;
 
     fn broker() -> Broker {
         Broker::new(PublishAccess::Loopback, NonZeroUsize::MIN, 7)

@@ -10,7 +10,7 @@ use ringwire_hub::{
 use ringwire_ring::{Shared, wall_clock_us};
 
 use crate::broker::{Mail, Publisher, Refused};
-use crate::lanes::Payload;
+use crate::lanes::Publication;
 use crate::outbox::Outbox;
 
 /// Most subscriptions of a shard; each takes some 70 bytes.
@@ -38,13 +38,13 @@ impl Fanout {
     }
 
     /// Appends to the log of `topic` and sends the notes: mail to other shards, a reminder to this one.
-    pub(super) fn publish(
+    pub(super) fn publish<'a>(
         &mut self,
         cx: &mut Context<'_, Mail>,
         topic: &Topic,
-        payload: Payload<'_>,
+        publication: impl Into<Publication<'a>>,
     ) -> Result<Published, Refused> {
-        let published = self.publisher.publish(topic, payload, wall_clock_us())?;
+        let published = self.publisher.publish(topic, publication, wall_clock_us())?;
         let (here, noted) = (self.shard, &mut self.noted);
         let note = || Mail::Note(topic.id());
         self.outbox.send(published.notify, note, |shard, mail| {
