@@ -15,6 +15,7 @@ pub mod client;
 pub mod config;
 pub mod failure;
 pub mod feed;
+pub mod journal;
 pub mod json;
 pub mod lanes;
 pub mod native;
