@@ -12,6 +12,7 @@ use crate::usage::Process;
 use crate::workload::echo::{EchoOptions, Length, Payload};
 use crate::workload::fanout::{FanoutOptions, Pace};
 use crate::workload::idle::IdleOptions;
+use crate::workload::laggards::LaggardsOptions;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -29,6 +30,8 @@ ringload fanout TARGET    one publisher at /pub/TOPIC, subscribers at /ws/TOPIC
     --window W            instead of --rate: keep so many publishes on their way
     --bytes N             payload bytes [128]
     --topic NAME          topic [ringload]
+    --slow N              further subscribers that read slowly, beside those that are measured [0]
+    --slow-bytes-per-second B   what each of them reads; 0 is nothing [0]
 ringload idle TARGET      connections that say nothing
     --connections N       connections [10000]
 ringload compare          echo against several servers, in rounds that interleave them
@@ -134,6 +137,10 @@ fn fanout(flags: &mut Flags) -> Result<FanoutOptions, String> {
         target: flags.target()?,
         topic: flags.text("topic").unwrap_or_else(|| "ringload".to_owned()),
         subscribers: flags.at_least_one("subscribers", 50)?,
+        laggards: LaggardsOptions {
+            count: flags.number("slow")?.unwrap_or(0),
+            bytes_per_second: flags.number("slow-bytes-per-second")?.unwrap_or(0),
+        },
         pace,
         bytes: flags.number("bytes")?.unwrap_or(128),
         time: flags.seconds("seconds", 5.0)?,

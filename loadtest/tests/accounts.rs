@@ -11,6 +11,7 @@ use ringload::report::Report;
 use ringload::target::Target;
 use ringload::workload::echo::{self, EchoOptions, Length, Payload};
 use ringload::workload::fanout::{self, FanoutOptions, Pace};
+use ringload::workload::laggards::LaggardsOptions;
 use ringwire_codec::handshake::{Policy, accept};
 use ringwire_codec::http::Request;
 use ringwire_codec::{Decoder, DecoderLimits, Event, Opcode, Role, encode_frame};
@@ -182,6 +183,7 @@ fn a_delivery_that_one_subscriber_misses_is_lost_at_any_pace() {
                 target,
                 topic: "t".to_owned(),
                 subscribers: 3,
+                laggards: LaggardsOptions::NONE,
                 pace,
                 bytes: 64,
                 time: Duration::from_millis(300),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::{Strace, start_ringwire};
 use ringload::workload::echo::{self, EchoOptions, Length, Payload};
 use ringload::workload::fanout::{self, FanoutOptions, Pace};
+use ringload::workload::laggards::LaggardsOptions;
 
 /// Calls that a connection's beginning and end may cost, and those that strace's arrival interrupts.
 const BESIDES: u64 = 20;
@@ -50,6 +51,7 @@ fn a_publish_to_50_subscribers_costs_at_most_a_tenth_of_a_call_per_delivery() {
         target,
         topic: "calls".to_owned(),
         subscribers: SUBSCRIBERS,
+        laggards: LaggardsOptions::NONE,
         pace: Pace::Rate(200.0),
         bytes: 128,
         time: Duration::from_secs(3),

@@ -5,12 +5,14 @@
 //! meanwhile, not only the one that met it (no coordinated omission), and a generator that lags counts against itself.
 //! Saturated, `window` publishes are kept on their way: what comes out is the greatest rate.
 //!
-//! Every subscriber must see every publish once, in order.
+//! Every subscriber must see every publish once, in order; but for [laggards](super::laggards), which are there to be
+//! slow.
 
 use std::time::Duration;
 
 use ringwire_ring::{Instant, Wait};
 
+use super::laggards::{Laggards, LaggardsOptions};
 use super::{DRAIN, connect, kernel, pin};
 use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
 use crate::connect::Connector;
@@ -31,6 +33,8 @@ pub struct FanoutOptions {
     pub topic: String,
     /// Subscribers.
     pub subscribers: usize,
+    /// Further ones, that lag.
+    pub laggards: LaggardsOptions,
     /// When to publish.
     pub pace: Pace,
     /// Bytes of a message, at least 16.
@@ -70,15 +74,16 @@ pub fn run(options: &FanoutOptions) -> Result<Report, String> {
     let at_path = |path: &str| options.target.at_path(&format!("/{path}/{}", options.topic));
     connect(&mut clients, Connector::new(&at_path("ws")?), options.subscribers, 0, &mut fanout)?;
     connect(&mut clients, Connector::new(&at_path("pub")?), 1, 0, &mut fanout)?;
+    let mut laggards = Laggards::open(options.laggards, Connector::new(&at_path("ws")?), clients.now())?;
 
     let start = clients.now();
     fanout.first_due = start;
-    publish_until(&mut clients, &mut fanout, options.pace, start + options.warm_up)?;
+    publish_until(&mut clients, &mut fanout, &mut laggards, options.pace, start + options.warm_up)?;
     let start = clients.now();
     let meter = Meter::start(options.server, start)?;
     let published_before = fanout.published;
     (fanout.measure_from, fanout.counting) = (start, true);
-    publish_until(&mut clients, &mut fanout, options.pace, start + options.time)?;
+    publish_until(&mut clients, &mut fanout, &mut laggards, options.pace, start + options.time)?;
     fanout.counting = false;
     let cost = meter.stop(clients.now())?;
     let published = fanout.published - published_before;
@@ -92,6 +97,8 @@ pub fn run(options: &FanoutOptions) -> Result<Report, String> {
         ("publishes_per_second", (published as f64 / cost.elapsed.as_secs_f64()).into()),
         ("generator_late_us_max", (fanout.late_max.as_secs_f64() * 1e6).into()),
         ("told_to_publisher", fanout.told.as_deref().into()),
+        ("laggards_ended", laggards.ended().into()),
+        ("laggards_read_bytes", laggards.read_bytes().into()),
     ];
     let (messages, latency) = (fanout.counted, std::mem::take(&mut fanout.latency));
     clients.close(&mut fanout).map_err(kernel)?;
@@ -117,6 +124,8 @@ impl FanoutOptions {
         Json::object([
             ("topic", self.topic.as_str().into()),
             ("subscribers", self.subscribers.into()),
+            ("slow", self.laggards.count.into()),
+            ("slow_bytes_per_second", self.laggards.bytes_per_second.into()),
             ("rate", rate.into()),
             ("window", window.into()),
             ("bytes", self.bytes.into()),
@@ -127,9 +136,16 @@ impl FanoutOptions {
 }
 
 /// Publishes as `pace` says until `end`.
-fn publish_until(clients: &mut Clients, fanout: &mut Fanout, pace: Pace, end: Instant) -> Result<(), String> {
+fn publish_until(
+    clients: &mut Clients,
+    fanout: &mut Fanout,
+    laggards: &mut Laggards,
+    pace: Pace,
+    end: Instant,
+) -> Result<(), String> {
     loop {
         let now = clients.now();
+        laggards.read(now);
         if now >= end || fanout.is_over() {
             return Ok(());
         }
@@ -148,6 +164,7 @@ fn publish_until(clients: &mut Clients, fanout: &mut Fanout, pace: Pace, end: In
                 end
             }
         };
+        let wake_at = laggards.due().map_or(wake_at, |due| due.min(wake_at));
         clients.turn(Wait::Until(wake_at), fanout).map_err(kernel)?;
     }
 }

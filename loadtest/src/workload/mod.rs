@@ -3,6 +3,7 @@
 pub mod echo;
 pub mod fanout;
 pub mod idle;
+pub mod laggards;
 
 use std::time::Duration;
 
