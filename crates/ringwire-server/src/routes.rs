@@ -16,6 +16,8 @@ pub const STREAMS_MAX: usize = 1024;
 pub enum Route {
     /// `/`: the page.
     Page,
+    /// `/ringwire.js`: the client that the page uses.
+    Script,
     /// `/health`: how the server is, as JSON.
     Health,
     /// `/topics`: the topics, as JSON.
@@ -68,6 +70,7 @@ impl Route {
     pub fn parse(path: &str, query: Option<&str>) -> Result<Self, RouteFault> {
         match path {
             "/" | "/index.html" => return Ok(Route::Page),
+            "/ringwire.js" => return Ok(Route::Script),
             "/health" => return Ok(Route::Health),
             "/topics" => return Ok(Route::Topics),
             "/echo" => return Ok(Route::Echo),
@@ -92,7 +95,7 @@ impl Route {
     /// How this route is spoken to.
     pub fn speech(&self) -> Speech {
         match self {
-            Route::Page | Route::Health | Route::Topics => Speech::Get,
+            Route::Page | Route::Script | Route::Health | Route::Topics => Speech::Get,
             Route::PublishOnce(_) => Speech::Post,
             Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => Speech::Socket,
         }
@@ -119,6 +122,7 @@ impl fmt::Display for RouteFault {
             RouteFault::Unknown => f.write_str(
                 "no such path. Served here:\n\
                  \x20 /                        the page\n\
+                 \x20 /ringwire.js             the client for browsers and Node, an ES module\n\
                  \x20 /ws/<topic>              WebSocket: payloads of one topic\n\
                  \x20 /stream?streams=a/b      WebSocket: several topics, {\"stream\":..,\"data\":..}\n\
                  \x20 /pub/<topic>             WebSocket: publishes each message\n\
@@ -173,6 +177,7 @@ mod tests {
     fn each_path_has_its_route() {
         for (path, route) in [
             ("/", Route::Page),
+            ("/ringwire.js", Route::Script),
             ("/health", Route::Health),
             ("/topics", Route::Topics),
             ("/echo", Route::Echo),

@@ -64,7 +64,7 @@ pub(crate) fn npm_packages(context: &Context, deadline: Deadline) -> Result<Path
     let mut npm = context.command("npm");
     npm.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
     process::run_quietly(&mut npm, &log(context, "npm")?, deadline)
-        .map_err(|error| format!("npm could not install ws and playwright-core: {error}"))?;
+        .map_err(|error| format!("npm could not install the packages of tests/node: {error}"))?;
     write(&ready, &stamp)?;
     Ok(modules)
 }

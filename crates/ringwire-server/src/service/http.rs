@@ -76,7 +76,8 @@ impl Service {
             (Speech::Socket, _) => return socket_only(),
         }
         match route {
-            Route::Page => page::respond(request.header("If-None-Match")),
+            Route::Page => page::page(request.header("If-None-Match")),
+            Route::Script => page::script(request.header("If-None-Match")),
             Route::Health => self.health(),
             Route::Topics => self.topics(),
             Route::PublishOnce(name) => match self.publish_once(cx, &name, peer, request, body) {

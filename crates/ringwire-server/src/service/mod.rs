@@ -66,7 +66,9 @@ impl Service {
                 self.broker.publish.check(&http::credentials(opening.request)).map_err(http::denied)?;
                 Ok(Role::Publisher(self.open(&name)?))
             }
-            Route::Page | Route::Health | Route::Topics | Route::PublishOnce(_) => Err(http::no_socket_here()),
+            Route::Page | Route::Script | Route::Health | Route::Topics | Route::PublishOnce(_) => {
+                Err(http::no_socket_here())
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "examples", about: "the examples build", limit: minutes(10), run: examples },
     Step { name: "build", about: "the release server builds", limit: minutes(10), run: build },
     Step { name: "python", about: "Python websockets and curl", limit: minutes(10), run: python },
-    Step { name: "node", about: "Node's ws", limit: minutes(5), run: node },
+    Step { name: "node", about: "Node's ws, and clients/js", limit: minutes(5), run: node },
     Step { name: "c", about: "libwebsockets", limit: minutes(10), run: c },
     Step { name: "browser", about: "the page in Chromium", limit: minutes(10), run: browser },
     Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
@@ -108,8 +108,11 @@ fn python(context: &Context, deadline: Deadline) -> Outcome {
 
 fn node(context: &Context, deadline: Deadline) -> Outcome {
     with(context, provision::npm_packages(context, deadline), |modules| {
-        let mut node = node_tests(context, &modules, "node", deadline)?;
-        process::run(&mut node, deadline)
+        let mut build = context.command("node");
+        build.env("NODE_PATH", &modules).args(["clients/js/build.js", "--check"]);
+        process::run(&mut build, deadline)?;
+        let mut node = node_tests(context, &modules, "tests/node", deadline)?;
+        process::run(node.args(files(&context.root.join("clients/js/tests"), ".test.js")?), deadline)
     })
 }
 
@@ -121,7 +124,7 @@ fn browser(context: &Context, deadline: Deadline) -> Outcome {
     let needs = provision::npm_packages(context, deadline)
         .and_then(|modules| Ok((modules, provision::chromium(context, deadline)?)));
     with(context, needs, |(modules, chromium)| {
-        let mut node = node_tests(context, &modules, "browser", deadline)?;
+        let mut node = node_tests(context, &modules, "tests/browser", deadline)?;
         node.env("CHROMIUM", chromium).env("SCREENSHOTS", context.folder("screenshots")?);
         process::run(&mut node, deadline)
     })
@@ -269,11 +272,11 @@ fn against_server(context: &Context, program: &Path, deadline: Deadline) -> Resu
     Ok(command)
 }
 
-/// Node's test runner on the test files of `tests/FOLDER`, one file at a time.
+/// Node's test runner on the test files of a folder, one file at a time.
 fn node_tests(context: &Context, modules: &Path, folder: &str, deadline: Deadline) -> Result<Command, String> {
     let mut node = against_server(context, Path::new("node"), deadline)?;
     node.env("NODE_PATH", modules).args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
-    node.args(files(&context.root.join("tests").join(folder), ".test.js")?);
+    node.args(files(&context.root.join(folder), ".test.js")?);
     Ok(node)
 }
 
