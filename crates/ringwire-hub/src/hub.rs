@@ -259,8 +259,8 @@ mod tests {
         publish(1_000).unwrap();
         assert_eq!(hub.let_go_idle(u64::MAX), 0, "it holds an entry");
         topic.retain(5_000);
-        assert_eq!(hub.let_go_idle(4_999), 0, "it was used of late");
-        assert_eq!((hub.let_go_idle(5_000), hub.len()), (1, 0));
+        assert_eq!(hub.let_go_idle(999), 0, "it was used of late");
+        assert_eq!((hub.let_go_idle(1_000), hub.len()), (1, 0));
         assert_eq!(publish(6_000), Err(PublishError::Gone));
         let next = open(&hub, "b").topic;
         assert_eq!(next.id(), topic.id(), "its number is used again");

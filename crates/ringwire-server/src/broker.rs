@@ -13,6 +13,7 @@ use ringwire_hub::{Hub, OpenError, PublishError, Published, Topic, TopicId, Topi
 use tokio::sync::Notify;
 
 use crate::access::PublishAccess;
+use crate::announcer::Announcer;
 use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Publication, SharedDeflate};
 use crate::options::TopicRules;
 use crate::status::Status;
@@ -27,6 +28,9 @@ const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 pub enum Mail {
     /// Something was appended to this topic.
     Note(TopicId),
+    /// This topic is new, and the shard watches a pattern that matches it. The topic may be gone by then, and its number
+    /// another's.
+    Opened(TopicId),
 }
 
 /// Shared by all threads of the server.
@@ -44,13 +48,17 @@ pub struct Broker {
     pub deflate: SharedDeflate,
     /// What holds for which topics.
     pub rules: TopicRules,
-    epoch: u64,
+    /// Tells shards of new topics.
+    pub announcer: Announcer,
+    /// The epoch of the next topic.
+    epoch: AtomicU64,
     subscriptions: AtomicU64,
     subscribed: Notify,
 }
 
 impl Broker {
-    /// A broker without topics. `epoch` names this run of the server among all others.
+    /// A broker without topics. `epoch` is that of its first topic: the time in microseconds at which the server begins,
+    /// so that no topic of another run has the epoch of one of this.
     pub fn new(publish: PublishAccess, shards: NonZeroUsize, epoch: u64) -> Self {
         Self {
             hub: Hub::new(TOPICS_MAX),
@@ -59,26 +67,30 @@ impl Broker {
             shards,
             deflate: SharedDeflate::default(),
             rules: TopicRules::default(),
-            epoch,
+            announcer: Announcer::default(),
+            epoch: AtomicU64::new(epoch),
             subscriptions: AtomicU64::new(0),
             subscribed: Notify::new(),
         }
     }
 
-    /// The topic of this name, opened if there is none.
+    /// The topic of this name, opened if there is none; shards that watch for it are told.
     ///
     /// # Errors
     /// If there are as many topics as there may be.
     pub fn open(&self, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
         let rule = self.rules.rule_for(name);
         let setup = || TopicOptions {
-            epoch: self.epoch,
+            epoch: self.epoch.fetch_add(1, Ordering::Relaxed),
+            kind: rule.topic_kind(),
             retention: rule.retention,
             entry_bytes_max: ENTRY_BYTES_MAX,
             backlog_bytes_max: rule.backlog_bytes_max,
-            ..TopicOptions::default()
+            tick_us: rule.tick_us(),
         };
-        self.hub.open(name, || setup().into()).map(|opened| opened.topic)
+        let opened = self.hub.open(name, || setup().into())?;
+        self.announcer.announce(&opened);
+        Ok(opened.topic)
     }
 
     /// Subscriptions on all shards.
@@ -122,6 +134,8 @@ pub enum Refused {
     },
     /// The topic's log does not take it.
     Log(PublishError),
+    /// The topic was let go, and cannot be opened again.
+    Open(OpenError),
 }
 
 impl Publisher {
@@ -156,6 +170,28 @@ impl Publisher {
         scratch.shrink_to(SCRATCH_BYTES_KEPT);
         result
     }
+
+    /// The same, into the topic that takes the place of `topic` if that was let go while it was idle.
+    ///
+    /// # Errors
+    /// Why it was not published.
+    pub fn publish_reopening<'a>(
+        &mut self,
+        broker: &Broker,
+        topic: &mut Arc<Topic>,
+        publication: impl Into<Publication<'a>>,
+        now_us: u64,
+    ) -> Result<Published, Refused> {
+        let publication = publication.into();
+        match self.publish(topic, publication, now_us) {
+            Err(Refused::Log(PublishError::Gone)) => {
+                *topic = broker.open(topic.name()).map_err(Refused::Open)?;
+                // This one has not been idle for long.
+                self.publish(topic, publication, now_us)
+            }
+            result => result,
+        }
+    }
 }
 
 impl fmt::Display for Refused {
@@ -165,6 +201,7 @@ impl fmt::Display for Refused {
                 write!(f, "a message of {bytes} bytes is too long: at most {PAYLOAD_BYTES_MAX} are published")
             }
             Refused::Log(error) => error.fmt(f),
+            Refused::Open(error) => error.fmt(f),
         }
     }
 }
@@ -174,7 +211,10 @@ impl std::error::Error for Refused {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::lanes::Payload;
+    use crate::options::Options;
+    use ringwire_hub::TopicKind;
 
     fn broker() -> Broker {
         Broker::new(PublishAccess::Loopback, NonZeroUsize::MIN, 7)
@@ -189,6 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_has_the_kind_that_its_rule_says() {
+        let config =
+            Config::parse("[[topics]]\nmatch = \"k.>\"\nkind = \"keyed\"\nkey_ttl_ms = 2\ntick_hz = 20").unwrap();
+        let rules = Options::check(&config, NonZeroUsize::MIN).unwrap().topics;
+        let broker = Broker { rules, ..broker() };
+        let options = |name: &str| *broker.open(&TopicName::new(name).unwrap()).unwrap().options();
+        assert_eq!(options("k.a").kind, TopicKind::Keyed { keys_max: 100_000, key_ttl_us: 2_000 });
+        assert_eq!((options("k.a").tick_us, options("a").tick_us), (50_000, 0));
+        assert_eq!(options("a").kind, TopicKind::Plain);
+    }
+
+    #[test]
     fn a_payload_over_the_limit_is_refused_and_uses_no_number() {
         let (broker, mut publisher) = (broker(), Publisher::default());
         let topic = broker.open(&TopicName::new("a").unwrap()).unwrap();
@@ -197,6 +249,23 @@ mod tests {
         assert_eq!(refused, Err(Refused::TooLong { bytes: PAYLOAD_BYTES_MAX + 1 }));
         assert_eq!(publisher.publish(&topic, Payload::Binary(&long[1..]), 0).unwrap().seq, 1);
         assert!(publisher.scratch.capacity() <= SCRATCH_BYTES_KEPT, "memory of a long payload is given back");
+    }
+
+    #[test]
+    fn a_topic_that_was_let_go_is_opened_again_by_who_publishes() {
+        let (broker, mut publisher) = (broker(), Publisher::default());
+        let mut topic = broker.open(&TopicName::new("a").unwrap()).unwrap();
+        let before = Arc::clone(&topic);
+        let mut publish = |topic: &mut Arc<Topic>| {
+            publisher.publish_reopening(&broker, topic, Payload::Text("1"), 5).map(|done| done.seq)
+        };
+        assert_eq!([publish(&mut topic), publish(&mut topic)], [Ok(1), Ok(2)]);
+        assert!(Arc::ptr_eq(&topic, &before));
+        topic.retain(u64::MAX);
+        assert_eq!(broker.hub.let_go_idle(5), 1);
+        assert_eq!(publish(&mut topic), Ok(1));
+        assert!(!Arc::ptr_eq(&topic, &before));
+        assert_ne!(topic.options().epoch, before.options().epoch, "its numbers begin anew, so it has another epoch");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod announcer;
 pub mod broker;
 pub mod cli;
 pub mod client;

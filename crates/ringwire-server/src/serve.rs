@@ -37,7 +37,7 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     let certificate = Certificate::open(&options.tls)?;
     let engine = start(&options, certificate.as_ref(), &broker)?;
     let lines = announcement(&engine, &options, certificate.as_ref());
-    control::run(engine, broker, feed, certificate, || {
+    control::run(engine, broker, feed, certificate, options.hub.topics_idle, || {
         let mut out = std::io::stdout().lock();
         // Who closed our standard output does not want to know.
         let _ = writeln!(out, "{lines}\nready").and_then(|()| out.flush());

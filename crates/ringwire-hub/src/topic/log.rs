@@ -110,10 +110,10 @@ impl Log {
 
     /// Lets go what has become too old. Says whether there was any.
     pub(super) fn retain(&mut self, now_us: u64, retention: &Retention) -> bool {
-        self.last_us = self.last_us.max(now_us);
+        let now_us = self.last_us.max(now_us);
         let mut any = false;
         for lane in self.lanes.iter_mut().flatten() {
-            any |= lane.retain(self.last_us, retention);
+            any |= lane.retain(now_us, retention);
         }
         any
     }

@@ -173,10 +173,10 @@ impl Player {
     }
 
     fn publish(&mut self, name: &TopicName, data: &str) -> Result<(), String> {
-        let topic = self.broker.open(name).map_err(|error| format!("{name}: {error}"))?;
+        let mut topic = self.broker.open(name).map_err(|error| format!("{name}: {error}"))?;
         let published = self
             .publisher
-            .publish(&topic, Payload::Text(data), wall_clock_us())
+            .publish_reopening(&self.broker, &mut topic, Payload::Text(data), wall_clock_us())
             .map_err(|refused| format!("{name}: {refused}"))?;
         self.broker.status.count_feed_event();
         let handle = &self.handle;

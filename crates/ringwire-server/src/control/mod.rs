@@ -1,6 +1,6 @@
 //! The control plane: one thread, apart from the shards, on a tokio-uring runtime.
 //!
-//! It runs the feed, lets go of old messages, and listens for signals. The first SIGTERM or SIGINT drains the server: no
+//! It runs the feed, lets go of old messages and of idle topics, and listens for signals. The first SIGTERM or SIGINT drains the server: no
 //! new connections, each open one is closed with 1001, and whoever has not answered by the deadline is let go. A second
 //! signal ends the process at once. SIGHUP, where there is a certificate, has its files read again.
 
@@ -34,13 +34,18 @@ pub(crate) fn run(
     broker: Arc<Broker>,
     feed: Option<(Feed, FeedOptions)>,
     certificate: Option<Certificate>,
+    topics_idle: Duration,
     on_ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     tokio_uring::start(async move {
         let mut signals =
             Signals::new(certificate).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let handle = engine.handle();
-        tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone()));
+        let mailboxes = handle.clone();
+        broker.announcer.attach(move |shard, mail| post(&mailboxes, shard, mail));
+        let announcing = Arc::clone(&broker);
+        tokio_uring::spawn(async move { announcing.announcer.deliver().await });
+        tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone(), topics_idle));
         let feed = feed.map(|(feed, options)| {
             feed::announce(&feed, &options, &broker);
             tokio_uring::spawn(feed::run(feed, options, broker, handle.clone()))

@@ -6,6 +6,7 @@
 
 mod deflate;
 mod feed;
+mod hub;
 mod network;
 mod rate;
 mod tls;
@@ -22,6 +23,7 @@ use toml::{Table, Value};
 
 pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
+pub use self::hub::HubOptions;
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
@@ -42,6 +44,8 @@ pub struct Options {
     pub publish: PublishAccess,
     /// What becomes of a subscriber that reads too slowly.
     pub slow: SlowPolicy,
+    /// What holds for topics as such.
+    pub hub: HubOptions,
     /// What holds for which topics.
     pub topics: TopicRules,
     /// Pages of which origins may connect, and read over HTTP.
@@ -100,13 +104,14 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let deflate = root.section("deflate", deflate::deflate);
     let publish = root.section("publish", |publish| publish_access(publish, &addresses));
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
+    let hub = root.section("hub", hub::hub);
     let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
     let feed = root.section("feed", feed::feed);
     let reading = root.finish();
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
-    Ok((Options { engine, tls, feed, publish, slow, topics, origin, deflate }, reading.effective, reading.known))
+    Ok((Options { engine, tls, feed, publish, slow, hub, topics, origin, deflate }, reading.effective, reading.known))
 }
 
 fn slow_policy(text: &str) -> Result<SlowPolicy, String> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ringwire_hub::{Retention, TopicName};
+use ringwire_hub::{Retention, TopicKind, TopicName};
 
 use super::rate::RateLimit;
 use crate::config::Section;
@@ -122,6 +122,22 @@ impl TopicRule {
             tick_hz: 0,
             max_age: None,
         }
+    }
+
+    /// Its kind, for the hub.
+    pub fn topic_kind(&self) -> TopicKind {
+        match self.kind {
+            RuleKind::Plain => TopicKind::Plain,
+            RuleKind::Keyed { keys_max, key_ttl } => {
+                let whole = |ttl: Duration| u64::try_from(ttl.as_micros()).expect("a year at most");
+                TopicKind::Keyed { keys_max, key_ttl_us: key_ttl.map_or(u64::MAX, whole) }
+            }
+        }
+    }
+
+    /// Time between two ticks, in microseconds; 0 without them.
+    pub fn tick_us(&self) -> u64 {
+        1_000_000u64.checked_div(u64::from(self.tick_hz)).unwrap_or(0)
     }
 }
 

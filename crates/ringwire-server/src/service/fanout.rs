@@ -9,7 +9,7 @@ use ringwire_hub::{
 };
 use ringwire_ring::{Shared, wall_clock_us};
 
-use crate::broker::{Mail, Publisher, Refused};
+use crate::broker::{Broker, Mail, Publisher, Refused};
 use crate::lanes::Publication;
 use crate::outbox::Outbox;
 
@@ -37,14 +37,16 @@ impl Fanout {
         Self { shard, hub: ShardHub::new(shard, limits), slow, publisher, noted: Vec::new(), outbox: Outbox::default() }
     }
 
-    /// Appends to the log of `topic` and sends the notes: mail to other shards, a reminder to this one.
+    /// Appends to the log of `topic`, opened again if it was let go, and sends the notes: mail to other shards, a reminder
+    /// to this one.
     pub(super) fn publish<'a>(
         &mut self,
         cx: &mut Context<'_, Mail>,
-        topic: &Topic,
+        broker: &Broker,
+        topic: &mut Arc<Topic>,
         publication: impl Into<Publication<'a>>,
     ) -> Result<Published, Refused> {
-        let published = self.publisher.publish(topic, publication, wall_clock_us())?;
+        let published = self.publisher.publish_reopening(broker, topic, publication, wall_clock_us())?;
         let (here, noted) = (self.shard, &mut self.noted);
         let note = || Mail::Note(topic.id());
         self.outbox.send(published.notify, note, |shard, mail| {

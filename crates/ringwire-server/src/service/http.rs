@@ -2,6 +2,7 @@
 
 use ringwire_codec::http::Request;
 use ringwire_engine::{Context, Peer, Response};
+use ringwire_hub::PublishError;
 use serde::Serialize;
 
 use super::{Service, cors};
@@ -124,8 +125,8 @@ impl Service {
         }
         self.broker.publish.check(&credentials(request)).map_err(denied)?;
         let payload = payload(request.header("Content-Type"), body)?;
-        let topic = self.open(name)?;
-        let published = self.fanout.publish(cx, &topic, payload).map_err(refused)?;
+        let mut topic = self.open(name)?;
+        let published = self.fanout.publish(cx, &self.broker, &mut topic, payload).map_err(refused)?;
         Ok(json(&PublishedAt { topic: name.as_str(), seq: published.seq }))
     }
 }
@@ -179,7 +180,12 @@ fn wrong_method(allow: &'static str) -> Response {
 }
 
 fn refused(refused: Refused) -> Response {
-    Response::text(413, format!("{refused}\n"))
+    let status = match refused {
+        Refused::TooLong { .. } | Refused::Log(PublishError::TooLong { .. }) => 413,
+        Refused::Log(PublishError::Gone) | Refused::Open(_) => 503,
+        Refused::Log(_) => 400,
+    };
+    Response::text(status, format!("{refused}\n"))
 }
 
 fn json(value: &impl Serialize) -> Response {

@@ -121,14 +121,14 @@ impl Handler for Service {
 
     fn on_message(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, message: Message<'_>) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
-        match &session.role {
+        match &mut session.role {
             Role::Echo => echo(cx, connection, &message),
             Role::Publisher(topic) => {
                 let payload = match &message {
                     Message::Text(text) => Payload::Text(text.as_str()),
                     Message::Binary(bytes) => Payload::Binary(bytes),
                 };
-                if let Err(refused) = self.fanout.publish(cx, topic, payload) {
+                if let Err(refused) = self.fanout.publish(cx, &self.broker, topic, payload) {
                     cx.close(connection, close_code(refused), &refused.to_string());
                 }
             }
@@ -166,6 +166,8 @@ impl Handler for Service {
     fn on_mail(&mut self, _cx: &mut Context<'_, Mail>, mail: Mail) {
         match mail {
             Mail::Note(topic) => self.fanout.note(topic),
+            // Nobody here watches a pattern.
+            Mail::Opened(_) => {}
         }
     }
 
@@ -217,7 +219,7 @@ fn close_slow(cx: &mut Context<'_, Mail>, connection: ConnectionId) {
 fn close_code(refused: Refused) -> CloseCode {
     match refused {
         Refused::TooLong { .. } | Refused::Log(PublishError::TooLong { .. }) => CloseCode::MESSAGE_TOO_BIG,
-        Refused::Log(PublishError::Gone) => CloseCode::TRY_AGAIN_LATER,
+        Refused::Log(PublishError::Gone) | Refused::Open(_) => CloseCode::TRY_AGAIN_LATER,
         Refused::Log(_) => CloseCode::POLICY_VIOLATION,
     }
 }

@@ -6,6 +6,7 @@ mod fanout;
 mod feed;
 mod floods;
 mod handshake;
+mod ingest;
 mod lifecycle;
 mod paths;
 mod support;
