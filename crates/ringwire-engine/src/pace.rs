@@ -125,14 +125,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Goes on with what is held and then reads again, unless too much waits for the peer, or it awaits an answer.
+    /// Goes on with what is held and then reads again, unless too much waits for the peer.
     pub(crate) fn resume_if_caught_up(&mut self, slot: u32) {
         let high = self.core.options.limits.backlog_high_bytes;
         let connection = self.core.slab.at(slot);
-        if !connection.flags.paused || connection.waiting_bytes() > high || self.core.awaits_answer(slot) {
+        if !connection.flags.paused || connection.waiting_bytes() > high {
             return;
         }
-        let connection = self.core.slab.at(slot);
         connection.flags.paused = false;
         let mut held = std::mem::take(&mut connection.held);
         self.on_plain(slot, &mut held);

@@ -1,6 +1,7 @@
 //! The handler under test that echoes, and checks that the engine keeps its promises to handlers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fastrand::Rng;
 use ringwire_codec::http::Request;
@@ -9,12 +10,15 @@ use ringwire_engine::{
     Accept, Answer, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError,
     Timeout, Upgrade,
 };
+use ringwire_ring::Instant;
 
 use crate::client::{ASK, Log, OVERFLOW, answer};
 
-/// Sends every message back.
+/// Sends every message back, and answers HTTP requests at once or later.
 pub(crate) struct Echo {
     open: Connections,
+    /// What is to be answered when.
+    waiting: Vec<(Instant, ConnectionId, Response)>,
     /// Payload of the ping sent to each connection.
     pings: BTreeMap<usize, u8>,
     log: Log,
@@ -23,7 +27,7 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) fn new(log: Log, rng: Rng) -> Self {
-        Self { open: Connections::default(), pings: BTreeMap::new(), log, rng }
+        Self { open: Connections::default(), waiting: Vec::new(), pings: BTreeMap::new(), log, rng }
     }
 
     pub(crate) fn assert_nothing_left(&self) {
@@ -75,6 +79,7 @@ pub(crate) fn count_close(log: &Log, reason: &CloseReason) {
         CloseReason::EndOfStream => "on_close: end of stream",
         CloseReason::Broken(_) => "on_close: broken",
         CloseReason::TimedOut(Timeout::Pong) => "on_close: no pong",
+        CloseReason::TimedOut(Timeout::Answer) => "on_close: no answer",
         CloseReason::TimedOut(_) => "on_close: timed out",
         CloseReason::Flood => "on_close: flood",
         CloseReason::Shed => "on_close: shed",
@@ -131,19 +136,42 @@ impl Handler for Echo {
     fn on_close(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId, reason: &CloseReason) {
         self.open.closed(id);
         self.pings.remove(&id.slot());
+        self.waiting.retain(|&(_, waiting, _)| waiting != id);
         count_close(&self.log, reason);
         assert!(cx.send_text(id, "too late").is_err(), "nothing is sent to a connection that has ended");
     }
 
     fn on_http(
         &mut self,
-        _: &mut Context<'_, ()>,
-        _: ConnectionId,
+        cx: &mut Context<'_, ()>,
+        id: ConnectionId,
         _: &Peer,
         request: &Request<'_>,
         body: &mut [u8],
     ) -> Answer {
         self.log.count("HTTP requests");
-        Response::text(200, answer(request.method(), request.path(), body)).into()
+        let response = Response::text(200, answer(request.method(), request.path(), body));
+        if self.rng.bool() {
+            return response.into();
+        }
+        // Some take longer than the engine waits.
+        let millis = if self.rng.u32(0..8) == 0 { self.rng.u64(0..60_000) } else { self.rng.u64(0..100) };
+        let at = cx.now() + Duration::from_millis(millis);
+        self.open.upgraded(id);
+        self.waiting.push((at, id, response));
+        cx.tick_at(at);
+        Answer::Later
+    }
+
+    fn on_tick(&mut self, cx: &mut Context<'_, ()>) {
+        let now = cx.now();
+        for (_, id, response) in self.waiting.extract_if(.., |&mut (at, _, _)| at <= now) {
+            cx.respond(id, response).expect("who waits no longer has been heard of");
+            self.open.closed(id);
+            self.log.count("answers given later");
+        }
+        if let Some(next) = self.waiting.iter().map(|&(at, _, _)| at).min() {
+            cx.tick_at(next);
+        }
     }
 }

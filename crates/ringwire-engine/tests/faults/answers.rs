@@ -35,6 +35,53 @@ fn what_comes_behind_a_request_waits_for_its_answer() {
     server.finish();
 }
 
+/// Has the shard look at all that has come in: it answers another connection.
+fn let_turn(server: &Server) {
+    let mut other = server.connect();
+    other.write(&get("/other"));
+    assert_eq!(other.answer().body, "GET /other ");
+}
+
+#[test]
+fn what_comes_while_a_request_waits_waits_too() {
+    let server = Server::start(options());
+    let mut client = server.connect();
+    client.write(&get("/later/a"));
+    server.wait(|seen| seen.awaited == 1, |_| ());
+    for path in ["/b", "/c"] {
+        client.write(&get(path));
+        let_turn(&server);
+    }
+    assert_eq!(server.seen(|seen| seen.requests), 3, "the one that waits, and the other connection's two");
+    server.post_all(|| Ask::Answer);
+    for path in ["/later/a", "/b", "/c"] {
+        assert_eq!(client.answer().body, format!("GET {path} "));
+    }
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn a_peer_that_has_caught_up_still_waits_for_its_answer() {
+    let mut options = options();
+    options.notsent_lowat_bytes = Some(16 * 1024);
+    let server = Server::start(options);
+    let mut client = server.connect();
+    // The answer to this is more than a peer may be behind.
+    let large = "x".repeat(1000 * 1000);
+    let post = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{large}", large.len());
+    client.write(&[post.into_bytes(), get("/later/a"), get("/b")].concat());
+    server.wait(|seen| seen.awaited == 1, |_| ());
+    assert_eq!(client.answer().body, format!("POST / {large}"));
+    let_turn(&server);
+    assert_eq!(server.seen(|seen| seen.requests), 3, "two of this connection and one of the other");
+    server.post_all(|| Ask::Answer);
+    assert_eq!(client.answer().body, "GET /later/a ");
+    assert_eq!(client.answer().body, "GET /b ");
+    drop(client);
+    server.finish();
+}
+
 #[test]
 fn nobody_waits_for_the_answer_of_another() {
     let server = Server::start(options());
@@ -99,15 +146,18 @@ fn the_handler_hears_of_a_peer_that_does_not_wait() {
 #[test]
 fn a_peer_that_has_shut_its_side_still_gets_the_answer() {
     let server = Server::start(options());
-    let mut client = server.connect();
-    client.write(&[get("/later/a"), get("/b")].concat());
-    client.finish_sending();
-    server.wait(|seen| seen.awaited == 1, |_| ());
-    server.post_all(|| Ask::Answer);
-    assert_eq!(client.answer().body, "GET /later/a ");
-    assert_eq!(client.answer().body, "GET /b ");
-    assert_eq!(client.hear(), Heard::End(None));
-    drop(client);
+    for (awaited, paths) in [(1, &["/later/a"][..]), (2, &["/later/a", "/b"])] {
+        let mut client = server.connect();
+        client.write(&paths.iter().flat_map(|path| get(path)).collect::<Vec<_>>());
+        client.finish_sending();
+        server.wait(|seen| seen.awaited == awaited, |_| ());
+        let_turn(&server);
+        server.post_all(|| Ask::Answer);
+        for path in paths {
+            assert_eq!(client.answer().body, format!("GET {path} "));
+        }
+        assert_eq!(client.hear(), Heard::End(None));
+    }
     server.finish();
 }
 

@@ -118,6 +118,7 @@ impl HttpClient {
             _ if self.log.rules().lets_handshakes_go && !self.told_last => "handshake let go",
             // A client that reads too little of its answers is told to go.
             (Kind::Requests(_), Some(200)) if self.told_last && !self.expected.is_empty() => "answered in part",
+            (Kind::Requests(_), Some(504)) if self.told_last => "given up on",
             (Kind::Requests(_), _) => {
                 assert!(
                     end == Read::End && self.told_last && self.expected.is_empty(),
