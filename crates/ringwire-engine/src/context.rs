@@ -17,6 +17,7 @@ use crate::options::{EngineOptions, Timeouts};
 use crate::pace::Pace;
 use crate::process::Process;
 use crate::slab::{ConnectionId, Slab};
+use crate::wall::WallTime;
 use crate::wheel::{Tick, Wheel};
 
 /// A shard's state, apart from its driver and its handler.
@@ -35,7 +36,9 @@ pub(crate) struct Core<M> {
     pub(crate) wheel: Wheel,
     pub(crate) tick: Option<Instant>,
     pub(crate) now: Instant,
-    /// The same in ticks of the wheel.
+    /// The time of day at this and other instants.
+    pub(crate) wall: WallTime,
+    /// `now` in ticks of the wheel.
     pub(crate) stamp: Tick,
     pub(crate) handshakes: Handshakes,
     /// Connections that are being told that they are too many.
@@ -104,6 +107,11 @@ impl<M> Context<'_, M> {
     /// The instant of this turn.
     pub fn now(&self) -> Instant {
         self.core.now
+    }
+
+    /// The time of day of this turn, in microseconds since the Unix epoch; to tell others, not to measure with.
+    pub fn wall_clock_us(&self) -> u64 {
+        self.core.wall.at(self.core.now)
     }
 
     /// This shard, from 0.

@@ -37,6 +37,7 @@ mod shed;
 mod slab;
 mod teardown;
 pub mod tls;
+mod wall;
 mod wheel;
 
 pub use answer::Answer;

@@ -18,6 +18,7 @@ use crate::pace::Pace;
 use crate::process::Process;
 use crate::slab::Slab;
 use crate::tls::Scratch;
+use crate::wall::WallTime;
 use crate::wheel::{self, Tick, Wheel};
 
 /// Which shard this is.
@@ -117,6 +118,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 wheel: Wheel::new(now),
                 tick: None,
                 now,
+                wall: WallTime::new(now, driver.wall_clock_us()),
                 stamp: Tick::of(now),
                 handshakes: Handshakes::default(),
                 refusals: 0,
@@ -172,6 +174,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.core.mailboxes[self.core.shard].awake();
         }
         self.core.now = self.driver.now();
+        self.core.wall.renew(self.core.now, || self.driver.wall_clock_us());
         self.core.stamp = Tick::of(self.core.now);
         self.core.has_transmitted = false;
         self.restage();

@@ -7,7 +7,7 @@ use ringwire_engine::{Context, Transmit};
 use ringwire_hub::{
     LaneId, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, SubscribeError, Subscriber, Topic, TopicId, Wake,
 };
-use ringwire_ring::{Shared, wall_clock_us};
+use ringwire_ring::Shared;
 
 use crate::broker::{Broker, Mail, Publisher, Refused};
 use crate::lanes::Publication;
@@ -46,7 +46,7 @@ impl Fanout {
         topic: &mut Arc<Topic>,
         publication: impl Into<Publication<'a>>,
     ) -> Result<Published, Refused> {
-        let published = self.publisher.publish_reopening(broker, topic, publication, wall_clock_us())?;
+        let published = self.publisher.publish_reopening(broker, topic, publication, cx.wall_clock_us())?;
         let (here, noted) = (self.shard, &mut self.noted);
         let note = || Mail::Note(topic.id());
         self.outbox.send(published.notify, note, |shard, mail| {
