@@ -9,12 +9,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringwire_hub::{Hub, OpenError, PublishError, Published, Topic, TopicId, TopicName, TopicOptions};
+use ringwire_hub::{Hub, OpenError, PublishError, Published, Subject, Topic, TopicId, TopicName, TopicOptions};
 use tokio::sync::Notify;
 
 use crate::access::PublishAccess;
 use crate::announcer::Announcer;
-use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Publication, SharedDeflate};
+use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, Publication, SharedDeflate};
 use crate::options::TopicRules;
 use crate::status::Status;
 
@@ -171,7 +171,21 @@ impl Publisher {
         result
     }
 
-    /// The same, into the topic that takes the place of `topic` if that was let go while it was idle.
+    /// Removes one key of `topic` that has had no update for too long. Nothing, if there is none. Notes are to be sent as
+    /// for a publish.
+    ///
+    /// # Errors
+    /// Why it was not removed.
+    pub fn remove_expired(&mut self, topic: &Topic, now_us: u64) -> Result<Option<Published>, PublishError> {
+        let Self { encoder, scratch } = self;
+        encoder.forget();
+        topic.remove_expired(now_us, scratch, |key, lane, seq, time_us, out| {
+            let removal = Publication { subject: Subject::Remove(key), ..Payload::Text("").into() };
+            encoder.encode(lane, topic, &removal, seq, time_us, out);
+        })
+    }
+
+    /// Appends a publication as [`publish`](Self::publish) does, into the topic that takes the place of `topic` if that was let go while it was idle.
     ///
     /// # Errors
     /// Why it was not published.
@@ -212,7 +226,6 @@ impl std::error::Error for Refused {}
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::lanes::Payload;
     use crate::options::Options;
     use ringwire_hub::TopicKind;
 

@@ -96,11 +96,10 @@ impl Keys {
         self.states.len()
     }
 
-    /// At most `count` of the keys that have expired, the oldest first.
-    pub(crate) fn expired(&self, now_us: u64, count: usize) -> Vec<Arc<str>> {
-        let is_old = |time_us: u64| now_us.saturating_sub(time_us) > self.ttl_us;
-        let old = self.by_age.values().take_while(|(time_us, _)| is_old(*time_us));
-        old.take(count).map(|(_, key)| Arc::clone(key)).collect()
+    /// The key whose last update is the oldest, if that is too old.
+    pub(crate) fn expired(&self, now_us: u64) -> Option<Arc<str>> {
+        let (_, (time_us, key)) = self.by_age.first_key_value()?;
+        (now_us.saturating_sub(*time_us) > self.ttl_us).then(|| Arc::clone(key))
     }
 }
 

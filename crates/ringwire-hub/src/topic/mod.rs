@@ -82,11 +82,40 @@ impl Topic {
         now_us: u64,
         entry: &Entry<'_>,
         scratch: &mut Vec<u8>,
+        encode: impl FnMut(LaneId, u64, u64, &mut Vec<u8>),
+    ) -> Result<Published, PublishError> {
+        self.append(&mut self.log(), now_us, entry, scratch, encode)
+    }
+
+    /// Removes one key that has had no update for too long, the one whose last is the oldest, as if its removal was
+    /// published. `encode` is told which. Nothing, if there is none; a key that is updated meanwhile stays.
+    ///
+    /// # Errors
+    /// Why the removal was refused.
+    pub fn remove_expired(
+        &self,
+        now_us: u64,
+        scratch: &mut Vec<u8>,
+        mut encode: impl FnMut(&str, LaneId, u64, u64, &mut Vec<u8>),
+    ) -> Result<Option<Published>, PublishError> {
+        let mut log = self.log();
+        let Some(key) = log.keys().and_then(|keys| keys.expired(now_us)) else { return Ok(None) };
+        let entry = Entry { subject: Subject::Remove(&key), ..Entry::MESSAGE };
+        let encode = |lane, seq, time_us, out: &mut Vec<u8>| encode(&key, lane, seq, time_us, out);
+        self.append(&mut log, now_us, &entry, scratch, encode).map(Some)
+    }
+
+    /// Appends under the lock.
+    fn append(
+        &self,
+        log: &mut Log,
+        now_us: u64,
+        entry: &Entry<'_>,
+        scratch: &mut Vec<u8>,
         mut encode: impl FnMut(LaneId, u64, u64, &mut Vec<u8>),
     ) -> Result<Published, PublishError> {
         scratch.clear();
         let mut ends = [0; LANES_MAX];
-        let mut log = self.log();
         if let Some((seq, ticket)) = log.check(entry)? {
             return Ok(Published { seq, notify: ShardSet::default(), ticket, is_duplicate: true });
         }
@@ -141,11 +170,6 @@ impl Topic {
     pub fn retain(&self, now_us: u64) -> ShardSet {
         let mut log = self.log();
         if log.retain(now_us, &self.options.retention) { log.notify() } else { ShardSet::default() }
-    }
-
-    /// At most `count` keys that are to be removed, as they have had no update for too long: the oldest first.
-    pub fn expired_keys(&self, now_us: u64, count: usize) -> Vec<Arc<str>> {
-        self.log().keys().map_or_else(Vec::new, |keys| keys.expired(now_us, count))
     }
 
     /// Calls `each` with the entries that are held from `from` on, their numbers and their bytes in the history lane: at

@@ -27,7 +27,7 @@ pub enum TopicKind {
     Keyed {
         /// Most keys at a time.
         keys_max: u32,
-        /// A key without an update for this long, in microseconds, has [expired](crate::Topic::expired_keys).
+        /// A key without an update for this long, in microseconds, [expires](crate::Topic::remove_expired).
         key_ttl_us: u64,
     },
 }

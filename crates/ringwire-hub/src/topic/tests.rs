@@ -212,12 +212,18 @@ fn keys_without_an_update_expire() {
     for (now_us, key) in [(1_000, "a"), (1_010, "b"), (1_020, "c"), (1_090, "a")] {
         put(&topic, now_us, update(key)).unwrap();
     }
-    let expired = |now_us, count| topic.expired_keys(now_us, count).iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert!(expired(1_110, 9).is_empty());
-    assert_eq!(expired(1_121, 9), ["b", "c"]);
-    assert_eq!(expired(1_121, 1), ["b"]);
-    put(&topic, 1_121, remove("b")).unwrap();
-    assert_eq!(expired(1_191, 9), ["c", "a"]);
+    let remove_expired = |now_us| {
+        let mut removed = String::new();
+        let done = topic.remove_expired(now_us, &mut Vec::new(), |key, _, seq, _, _| removed = format!("{key} {seq}"));
+        let seq = done.unwrap().map_or(String::new(), |done| done.seq.to_string());
+        assert!(removed.ends_with(&seq));
+        removed
+    };
+    assert_eq!(remove_expired(1_110), "");
+    assert_eq!([remove_expired(1_121), remove_expired(1_121), remove_expired(1_121)], ["b 5", "c 6", ""]);
+    put(&topic, 1_122, update("b")).unwrap();
+    assert_eq!([remove_expired(1_222), remove_expired(1_223)], ["a 8", "b 9"]);
+    assert_eq!(topic.key_count(), 0);
 }
 
 #[test]

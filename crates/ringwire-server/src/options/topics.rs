@@ -168,6 +168,11 @@ impl TopicRules {
         self.written.iter().find(|rule| rule.pattern.matches(name)).unwrap_or(built_in)
     }
 
+    /// Whether there are topics whose keys go without an update.
+    pub fn keys_expire(&self) -> bool {
+        self.written.iter().any(|rule| matches!(rule.kind, RuleKind::Keyed { key_ttl: Some(_), .. }))
+    }
+
     /// The rules that are written, in their order.
     pub fn written(&self) -> &[TopicRule] {
         &self.written
