@@ -14,9 +14,24 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringwire_hub::{
-    Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicName,
-    TopicOptions,
+    Entry, Framer, Hub, Key, LaneId, Notice, Part, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber,
+    Topic, TopicName, TopicOptions, Wanted,
 };
+
+/// Nothing is made for one subscriber here.
+struct NoFrames;
+
+impl Framer for NoFrames {
+    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {
+        panic!("the lane holds what is pulled");
+    }
+
+    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
+
+    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {
+        panic!("the topic has no keys");
+    }
+}
 
 const ENTRY: [u8; 128] = [b'x'; 128];
 const SUBSCRIBERS: u32 = 1_000;
@@ -66,20 +81,20 @@ fn fanout(c: &mut Criterion) {
     group.throughput(Throughput::Elements(u64::from(SUBSCRIBERS)));
     let (topic, mut scratch, mut shard) = (open(1).remove(0), Vec::new(), shard());
     for slot in 0..SUBSCRIBERS {
-        shard.subscribe(who(slot), &topic, LaneId::HISTORY, SlowPolicy::Drop).expect("room");
+        shard.subscribe(who(slot), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).expect("room");
     }
     let shard = RefCell::new(shard);
     let mut publish_and_note = |lag: usize| {
         (0..lag).for_each(|_| publish(&topic, &mut scratch));
         let mut ready = Vec::with_capacity(SUBSCRIBERS as usize);
-        shard.borrow_mut().note(topic.id(), |who, _| ready.push(who));
+        shard.borrow_mut().note(topic.id(), 0, |who, _| ready.push(who));
         assert_eq!(ready.len(), SUBSCRIBERS as usize);
         ready
     };
     let pull_all = |ready: Vec<Subscriber>| {
         let mut shard = shard.borrow_mut();
         for who in ready {
-            let pulled = shard.pull(who, 64 * 1024, |run| {
+            let pulled = shard.pull(who, 64 * 1024, 0, &mut NoFrames, |run| {
                 black_box((run.words.as_ptr(), run.start, run.end));
             });
             assert!(pulled.entries > 0 && !pulled.more);
@@ -99,15 +114,15 @@ fn spread(c: &mut Criterion) {
     for count in [1_000, 10_000u32] {
         let (topics, mut scratch, mut shard) = (open(count as usize), Vec::new(), shard());
         for (slot, topic) in (0..).zip(&topics) {
-            shard.subscribe(who(slot), topic, LaneId::HISTORY, SlowPolicy::Drop).expect("room");
+            shard.subscribe(who(slot), topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).expect("room");
         }
         group.throughput(Throughput::Elements(u64::from(count)));
         group.bench_function(BenchmarkId::new("publish_note_pull", count), |b| {
             b.iter(|| {
                 for (slot, topic) in (0..).zip(&topics) {
                     publish(topic, &mut scratch);
-                    shard.note(topic.id(), |who, _| assert_eq!(who.slot, slot));
-                    let pulled = shard.pull(who(slot), 64 * 1024, |run| {
+                    shard.note(topic.id(), 0, |who, _| assert_eq!(who.slot, slot));
+                    let pulled = shard.pull(who(slot), 64 * 1024, 0, &mut NoFrames, |run| {
                         black_box((run.words.as_ptr(), run.start, run.end));
                     });
                     assert_eq!(pulled.entries, 1);

@@ -34,7 +34,10 @@ pub use ids::{LANES_MAX, LaneId, SHARDS_MAX, ShardId, ShardSet, Subscriber, Topi
 pub use name::{NAME_BYTES_MAX, NameError, TopicName};
 pub use pattern::{PATTERN_SEGMENTS_MAX, Pattern, PatternError, PatternMap};
 pub use run::Run;
-pub use shard::{Account, Pulled, ShardHub, ShardLimits, SlowPolicy, SubscribeError, Wake};
+pub use shard::{
+    Account, Begin, Framer, GapReason, Mode, Notice, Part, Pulled, ShardHub, ShardLimits, SkipReason, SlowPolicy,
+    Standing, Start, SubscribeError, Subscribed, Wake, Wanted,
+};
 pub use topic::{
     Appended, ENTRY_BYTES_LIMIT, Entry, IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, KEY_BYTES_MAX, Key,
     PublishError, Published, Retention, Sink, Subject, Topic, TopicKind, TopicOptions, TopicSetup,

@@ -4,9 +4,24 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use ringwire_hub::{
-    Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, ShardSet, SlowPolicy, Subscriber, Topic, TopicName,
-    TopicOptions,
+    Entry, Framer, Hub, Key, LaneId, Notice, Part, Retention, ShardHub, ShardId, ShardLimits, ShardSet, SlowPolicy,
+    Subscriber, Topic, TopicName, TopicOptions, Wanted,
 };
+
+/// Nothing is made for one subscriber here.
+struct NoFrames;
+
+impl Framer for NoFrames {
+    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {
+        panic!("the lane holds what is pulled");
+    }
+
+    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
+
+    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {
+        panic!("the topic has no keys");
+    }
+}
 
 const KEEP_ALL: Retention = Retention { entries: u64::MAX, bytes: usize::MAX, age_us: u64::MAX };
 
@@ -32,7 +47,7 @@ fn publish(topic: &Topic, now_us: u64, len: usize) -> ShardSet {
 /// Pulls for `slot`, and returns weak references to the segments it read.
 fn pull(shard: &mut ShardHub, slot: u32, budget: usize) -> Vec<Weak<[AtomicU64]>> {
     let mut segments = Vec::new();
-    shard.pull(who(slot), budget, |run| segments.push(Arc::downgrade(run.words)));
+    shard.pull(who(slot), budget, 0, &mut NoFrames, |run| segments.push(Arc::downgrade(run.words)));
     segments
 }
 
@@ -44,12 +59,12 @@ fn held(segments: &[Weak<[AtomicU64]>]) -> usize {
 fn a_subscriber_that_stops_reading_holds_no_segment() {
     let (topic, mut shard) = (open(Retention { bytes: 100_000, ..KEEP_ALL }), shard());
     for slot in 0..2 {
-        shard.subscribe(who(slot), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+        shard.subscribe(who(slot), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     }
     let mut segments = Vec::new();
     for nth in 0..10_000 {
         publish(&topic, 0, 100);
-        shard.note(topic.id(), |_, _| ());
+        shard.note(topic.id(), 0, |_, _| ());
         segments.extend(pull(&mut shard, 0, 10_000));
         if nth < 10 {
             segments.extend(pull(&mut shard, 1, 100));
@@ -64,11 +79,11 @@ fn a_subscriber_that_stops_reading_holds_no_segment() {
 #[test]
 fn a_run_that_is_held_outlives_its_retention() {
     let (topic, mut shard) = (open(Retention { bytes: 10_000, ..KEEP_ALL }), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     publish(&topic, 0, 100);
-    shard.note(topic.id(), |_, _| ());
+    shard.note(topic.id(), 0, |_, _| ());
     let mut kept = None;
-    shard.pull(who(0), 100, |run| kept = Some((Arc::clone(run.words), run.start, run.end)));
+    shard.pull(who(0), 100, 0, &mut NoFrames, |run| kept = Some((Arc::clone(run.words), run.start, run.end)));
     (0..1_000).for_each(|_| _ = publish(&topic, 0, 100));
     let (words, start, end) = kept.unwrap();
     let mut bytes = Vec::new();
@@ -79,15 +94,15 @@ fn a_run_that_is_held_outlives_its_retention() {
 #[test]
 fn age_empties_a_topic_and_the_shards_that_looked_at_it() {
     let (topic, mut shard) = (open(Retention { age_us: 1_000_000, ..KEEP_ALL }), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     (0..500).for_each(|_| _ = publish(&topic, 0, 100));
-    shard.note(topic.id(), |_, _| ());
+    shard.note(topic.id(), 0, |_, _| ());
     let segments = pull(&mut shard, 0, usize::MAX);
     assert!(segments.len() > 1);
     let notify = topic.retain(2_000_000);
     assert_eq!(topic.allocated_bytes(), 0);
     assert!(notify.contains(ShardId::new(0)) && held(&segments) > 0);
-    shard.note(topic.id(), |_, _| ());
+    shard.note(topic.id(), 0, |_, _| ());
     assert_eq!(held(&segments), 0);
 }
 

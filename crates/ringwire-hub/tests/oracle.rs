@@ -10,9 +10,24 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use ringwire_hub::{
-    Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicId, TopicName,
-    TopicOptions, Wake,
+    Entry, Framer, Hub, Key, LaneId, Notice, Part, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscribed,
+    Subscriber, Topic, TopicId, TopicName, TopicOptions, Wake, Wanted,
 };
+
+/// Nothing is made for one subscriber here.
+struct NoFrames;
+
+impl Framer for NoFrames {
+    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {
+        panic!("the lane holds what is pulled");
+    }
+
+    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
+
+    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {
+        panic!("the topic has no keys");
+    }
+}
 
 const TOPICS: usize = 3;
 const LANES: [LaneId; 2] = [LaneId::HISTORY, LaneId::new(3)];
@@ -139,10 +154,10 @@ impl World {
             Op::Subscribe { shard, slot, topic, lane, disconnect } => {
                 let policy = if disconnect { SlowPolicy::Disconnect } else { SlowPolicy::Drop };
                 let who = self.who(shard, slot);
-                let result = self.shards[shard].subscribe(who, &self.topics[topic], LANES[lane], policy);
+                let result = self.shards[shard].subscribe(who, &self.topics[topic], &Wanted::all(LANES[lane], policy));
                 let since = &mut self.clients[shard][slot].since;
                 assert_eq!(result.is_err(), since.contains_key(&(topic, lane)), "once per topic and lane");
-                if let Ok(last_seq) = result {
+                if let Ok(Subscribed { seq: last_seq, .. }) = result {
                     assert_eq!(last_seq, self.published[topic].len() as u64);
                     since.insert((topic, lane), last_seq);
                 }
@@ -188,7 +203,7 @@ impl World {
         let Some(topic) = self.mail[shard].pop_front() else { return };
         let clients = &mut self.clients[shard];
         let mut slow = Vec::new();
-        self.shards[shard].note(topic, |who, wake| {
+        self.shards[shard].note(topic, 0, |who, wake| {
             let client = &mut clients[who.slot as usize];
             assert_eq!(client.generation, who.generation);
             match wake {
@@ -206,7 +221,7 @@ impl World {
             return;
         }
         let (mut bytes, mut longest) = (Vec::new(), 0);
-        let pulled = self.shards[shard].pull(who, budget, |run| {
+        let pulled = self.shards[shard].pull(who, budget, 0, &mut NoFrames, |run| {
             assert!(!run.is_empty());
             run.copy_to(&mut bytes);
         });

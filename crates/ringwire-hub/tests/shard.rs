@@ -3,9 +3,24 @@
 use std::sync::Arc;
 
 use ringwire_hub::{
-    Account, Entry, Hub, LaneId, Pulled, Retention, ShardHub, ShardId, ShardLimits, ShardSet, SlowPolicy,
-    SubscribeError, Subscriber, Topic, TopicName, TopicOptions, Wake,
+    Account, Entry, Framer, Hub, Key, LaneId, Notice, Part, Pulled, Retention, ShardHub, ShardId, ShardLimits,
+    ShardSet, SlowPolicy, SubscribeError, Subscriber, Topic, TopicName, TopicOptions, Wake, Wanted,
 };
+
+/// Nothing is made for one subscriber here.
+struct NoFrames;
+
+impl Framer for NoFrames {
+    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {
+        panic!("the lane holds what is pulled");
+    }
+
+    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
+
+    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {
+        panic!("the topic has no keys");
+    }
+}
 
 const KEEP_ALL: Retention = Retention { entries: u64::MAX, bytes: usize::MAX, age_us: u64::MAX };
 const SHARD: ShardId = ShardId::new(5);
@@ -35,13 +50,13 @@ fn publish(topic: &Topic, bytes: &[u8]) -> ShardSet {
 
 fn note(shard: &mut ShardHub, topic: &Topic) -> Vec<(u32, Wake)> {
     let mut woken = Vec::new();
-    shard.note(topic.id(), |who, wake| woken.push((who.slot, wake)));
+    shard.note(topic.id(), 0, |who, wake| woken.push((who.slot, wake)));
     woken
 }
 
 fn pull(shard: &mut ShardHub, who: Subscriber, budget: usize) -> (String, Pulled) {
     let mut bytes = Vec::new();
-    let pulled = shard.pull(who, budget, |run| run.copy_to(&mut bytes));
+    let pulled = shard.pull(who, budget, 0, &mut NoFrames, |run| run.copy_to(&mut bytes));
     (String::from_utf8(bytes).unwrap(), pulled)
 }
 
@@ -49,9 +64,19 @@ fn pull(shard: &mut ShardHub, who: Subscriber, budget: usize) -> (String, Pulled
 fn only_entries_after_the_subscription_are_delivered() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
     publish(&topic, b"a");
-    assert_eq!(shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop), Ok(1));
+    assert_eq!(
+        shard
+            .subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop))
+            .map(|subscribed| subscribed.seq),
+        Ok(1)
+    );
     publish(&topic, b"b");
-    assert_eq!(shard.subscribe(who(1), &topic, LaneId::HISTORY, SlowPolicy::Drop), Ok(2));
+    assert_eq!(
+        shard
+            .subscribe(who(1), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop))
+            .map(|subscribed| subscribed.seq),
+        Ok(2)
+    );
     assert_eq!(note(&mut shard, &topic), [(0, Wake::Ready)]);
     publish(&topic, b"c");
     assert_eq!(note(&mut shard, &topic), [(1, Wake::Ready)]);
@@ -62,7 +87,7 @@ fn only_entries_after_the_subscription_are_delivered() {
 #[test]
 fn a_subscriber_is_woken_once_until_it_has_nothing_pending() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     publish(&topic, b"ab");
     publish(&topic, b"cd");
     assert_eq!(note(&mut shard, &topic), [(0, Wake::Ready)]);
@@ -78,7 +103,7 @@ fn a_subscriber_is_woken_once_until_it_has_nothing_pending() {
 #[test]
 fn a_pull_stays_within_its_budget_but_gives_one_entry() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     ["1111", "22", "3", "4444"].iter().for_each(|entry| _ = publish(&topic, entry.as_bytes()));
     note(&mut shard, &topic);
     assert_eq!(pull(&mut shard, who(0), 0).0, "1111");
@@ -92,7 +117,7 @@ fn subscriptions_of_one_subscriber_are_served_in_turn() {
     let (hub, mut shard) = (Hub::new(3), shard());
     let topics = ["a", "b", "c"].map(|name| open(&hub, name));
     for topic in &topics {
-        shard.subscribe(who(0), topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+        shard.subscribe(who(0), topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
         (0..4).for_each(|_| _ = publish(topic, topic.name().as_str().as_bytes()));
         note(&mut shard, topic);
     }
@@ -103,8 +128,8 @@ fn subscriptions_of_one_subscriber_are_served_in_turn() {
 #[test]
 fn every_lane_has_its_own_bytes() {
     let (topic, mut shard, combined) = (with_backlog(u64::MAX), shard(), LaneId::new(7));
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
-    shard.subscribe(who(1), &topic, combined, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
+    shard.subscribe(who(1), &topic, &Wanted::all(combined, SlowPolicy::Drop)).unwrap();
     for _ in 0..2 {
         topic
             .publish(0, &Entry::MESSAGE, &mut Vec::new(), |lane, seq, _, out| {
@@ -122,7 +147,7 @@ fn a_rewind_owes_the_rest_of_the_entry_that_has_begun() {
     for (unsent, owed, again) in [(0, 0, ""), (1, 1, ""), (3, 3, ""), (4, 0, "DDDD"), (5, 1, "DDDD"), (6, 0, "CCDDDD")]
     {
         let (topic, mut shard) = (with_backlog(u64::MAX), shard());
-        shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+        shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
         ["AAA", "B", "CC", "DDDD"].iter().for_each(|entry| _ = publish(&topic, entry.as_bytes()));
         note(&mut shard, &topic);
         assert_eq!(pull(&mut shard, who(0), 100).0.len(), 10);
@@ -135,7 +160,7 @@ fn a_rewind_owes_the_rest_of_the_entry_that_has_begun() {
 #[test]
 fn a_pull_is_rewound_once() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     ["AAA", "BBB"].iter().for_each(|entry| _ = publish(&topic, entry.as_bytes()));
     note(&mut shard, &topic);
     pull(&mut shard, who(0), 3);
@@ -148,7 +173,7 @@ fn a_pull_is_rewound_once() {
 #[test]
 fn a_rewind_takes_back_the_last_pull_and_no_more() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     ["AAA", "BBB"].iter().for_each(|entry| _ = publish(&topic, entry.as_bytes()));
     note(&mut shard, &topic);
     pull(&mut shard, who(0), 3);
@@ -163,7 +188,7 @@ fn a_rewind_reaches_over_subscriptions_and_pulls_of_others() {
     for name in ["a", "b", "c"] {
         let topic = open(&hub, name);
         for slot in 0..2 {
-            shard.subscribe(who(slot), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+            shard.subscribe(who(slot), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
         }
         (0..2).for_each(|_| _ = publish(&topic, name.repeat(3).as_bytes()));
         note(&mut shard, &topic);
@@ -174,7 +199,7 @@ fn a_rewind_reaches_over_subscriptions_and_pulls_of_others() {
     assert_eq!(shard.rewind(who(1), 8), 2, "of aaaaaabbbb.bbcccccc");
     assert_eq!(pull(&mut shard, who(0), 100).0, "bbbbbbcccccc");
     assert_eq!(pull(&mut shard, who(1), 100).0, "cccccc");
-    assert_eq!(shard.account(who(0)), Account { published: 6, delivered: 6, gap: 0, pending: 0 });
+    assert_eq!(shard.account(who(0)), Account { published: 6, delivered: 6, skipped: 0, gap: 0, pending: 0 });
 }
 
 #[test]
@@ -182,13 +207,13 @@ fn what_the_log_has_let_go_is_owed_whole() {
     let options = TopicOptions { retention: Retention { bytes: 4_000, ..KEEP_ALL }, ..TopicOptions::default() };
     let (topic, mut shard) =
         (Hub::new(1).open(&TopicName::new("t").unwrap(), || options.into()).unwrap().topic, shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     (0..3).for_each(|_| _ = publish(&topic, &[b'x'; 100]));
     note(&mut shard, &topic);
     pull(&mut shard, who(0), 1_000);
     (0..100).for_each(|_| _ = publish(&topic, &[b'y'; 100]));
     assert_eq!(shard.rewind(who(0), 250), 250);
-    assert_eq!(shard.account(who(0)), Account { published: 103, delivered: 3, gap: 0, pending: 100 });
+    assert_eq!(shard.account(who(0)), Account { published: 103, delivered: 3, skipped: 0, gap: 0, pending: 100 });
 }
 
 #[test]
@@ -196,7 +221,7 @@ fn a_pull_of_which_nothing_was_sent_is_taken_back_although_the_log_has_let_it_go
     let options = TopicOptions { retention: Retention { bytes: 4_000, ..KEEP_ALL }, ..TopicOptions::default() };
     let (topic, mut shard) =
         (Hub::new(1).open(&TopicName::new("t").unwrap(), || options.into()).unwrap().topic, shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     (0..3).for_each(|_| _ = publish(&topic, &[b'x'; 100]));
     note(&mut shard, &topic);
     pull(&mut shard, who(0), 1_000);
@@ -209,7 +234,7 @@ fn a_pull_of_which_nothing_was_sent_is_taken_back_although_the_log_has_let_it_go
 #[test]
 fn a_cursor_beyond_the_backlog_limit_jumps_and_the_gap_is_counted() {
     let (topic, mut shard) = (with_backlog(300), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     (0..3).for_each(|_| _ = publish(&topic, &[b'x'; 100]));
     note(&mut shard, &topic);
     publish(&topic, b"y");
@@ -225,7 +250,7 @@ fn a_cursor_beyond_the_backlog_limit_jumps_and_the_gap_is_counted() {
 #[test]
 fn a_backlog_at_its_limit_is_delivered() {
     let (topic, mut shard) = (with_backlog(300), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     (0..3).for_each(|_| _ = publish(&topic, &[b'x'; 100]));
     note(&mut shard, &topic);
     assert_eq!(pull(&mut shard, who(0), 1_000).0.len(), 300);
@@ -234,7 +259,7 @@ fn a_backlog_at_its_limit_is_delivered() {
 #[test]
 fn a_slow_subscriber_that_is_not_pulled_is_reported_by_a_note_once() {
     let (topic, mut shard) = (with_backlog(300), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Disconnect).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Disconnect)).unwrap();
     for (nth, woken) in [vec![(0, Wake::Ready)], vec![], vec![], vec![(0, Wake::Slow)], vec![]].iter().enumerate() {
         publish(&topic, &[b'x'; 100]);
         assert_eq!(note(&mut shard, &topic), *woken, "{nth}");
@@ -247,17 +272,17 @@ fn a_slow_subscriber_that_is_not_pulled_is_reported_by_a_note_once() {
 #[test]
 fn a_note_under_way_is_the_only_one_although_the_shard_leaves_and_joins() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
-    shard.subscribe(who(0), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(0), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     assert!(publish(&topic, b"a").contains(SHARD));
     shard.unsubscribe_all(who(0));
-    shard.subscribe(who(1), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(1), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     assert!(publish(&topic, b"b").is_empty(), "the first note has not arrived");
     assert_eq!(note(&mut shard, &topic), [(1, Wake::Ready)]);
     assert!(publish(&topic, b"c").contains(SHARD));
     shard.unsubscribe_all(who(1));
     assert_eq!(note(&mut shard, &topic), []);
     assert!(publish(&topic, b"d").is_empty(), "nobody is there");
-    shard.subscribe(who(2), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(who(2), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     assert!(publish(&topic, b"e").contains(SHARD));
 }
 
@@ -265,10 +290,10 @@ fn a_note_under_way_is_the_only_one_although_the_shard_leaves_and_joins() {
 fn a_name_of_an_earlier_generation_reaches_nobody() {
     let (topic, mut shard) = (with_backlog(u64::MAX), shard());
     let (old, new) = (Subscriber { slot: 4, generation: 1 }, Subscriber { slot: 4, generation: 2 });
-    shard.subscribe(old, &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(old, &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     publish(&topic, b"a");
     note(&mut shard, &topic);
-    shard.subscribe(new, &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+    shard.subscribe(new, &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
     assert_eq!(topic.subscriptions(), 1, "the slot has one owner");
     publish(&topic, b"b");
     note(&mut shard, &topic);
@@ -282,12 +307,13 @@ fn a_name_of_an_earlier_generation_reaches_nobody() {
 fn subscriptions_are_bounded_and_unique() {
     let (hub, limits) = (Hub::new(3), ShardLimits { slots_max: 2, subscriptions_max: 2 });
     let (mut shard, topics) = (ShardHub::new(SHARD, limits), ["a", "b", "c"].map(|name| open(&hub, name)));
-    let mut subscribe = |slot, topic| shard.subscribe(who(slot), topic, LaneId::HISTORY, SlowPolicy::Drop);
-    assert_eq!(subscribe(2, &topics[0]), Err(SubscribeError::SlotOutOfRange));
-    assert_eq!(subscribe(0, &topics[0]), Ok(0));
-    assert_eq!(subscribe(0, &topics[0]), Err(SubscribeError::AlreadySubscribed));
-    assert_eq!(subscribe(0, &topics[1]), Ok(0));
-    assert_eq!(subscribe(1, &topics[2]), Err(SubscribeError::TooManySubscriptions));
+    let mut subscribe =
+        |slot, topic| shard.subscribe(who(slot), topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop));
+    assert_eq!(subscribe(2, &topics[0]).map(drop), Err(SubscribeError::SlotOutOfRange));
+    assert!(subscribe(0, &topics[0]).is_ok());
+    assert_eq!(subscribe(0, &topics[0]).map(drop), Err(SubscribeError::AlreadySubscribed));
+    assert!(subscribe(0, &topics[1]).is_ok());
+    assert_eq!(subscribe(1, &topics[2]).map(drop), Err(SubscribeError::TooManySubscriptions));
     assert_eq!(topics[2].subscriptions(), 0);
 }
 
@@ -296,7 +322,7 @@ fn nobody_is_always_served_first_or_last() {
     for count in [2u32, 7, 100] {
         let (topic, mut shard) = (with_backlog(u64::MAX), shard());
         for slot in 0..count {
-            shard.subscribe(who(slot), &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+            shard.subscribe(who(slot), &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
         }
         let (rounds, mut first, mut last) = (count * 50, vec![0u32; count as usize], vec![0u32; count as usize]);
         for _ in 0..rounds {

@@ -5,9 +5,24 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use ringwire_hub::{
-    Account, Entry, Hub, LaneId, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy, Subscriber, Topic, TopicId,
-    TopicName, TopicOptions,
+    Account, Entry, Framer, Hub, Key, LaneId, Notice, Part, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy,
+    Subscriber, Topic, TopicId, TopicName, TopicOptions, Wanted,
 };
+
+/// Nothing is made for one subscriber here.
+struct NoFrames;
+
+impl Framer for NoFrames {
+    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {
+        panic!("the lane holds what is pulled");
+    }
+
+    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
+
+    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {
+        panic!("the topic has no keys");
+    }
+}
 
 const SHARDS: u8 = 2;
 const PUBLISHERS: u64 = 2;
@@ -58,12 +73,12 @@ fn serve(mut shard: ShardHub, mail: &Receiver<TopicId>) -> Received {
     let mut budget = 1;
     while let Ok(topic) = mail.recv() {
         let mut ready = Vec::new();
-        shard.note(topic, |who, _| ready.push(who));
+        shard.note(topic, 0, |who, _| ready.push(who));
         for who in ready {
             loop {
                 budget = budget * 5 % 9_973;
                 let mut pulled_bytes = Vec::new();
-                let pulled = shard.pull(who, budget, |run| run.copy_to(&mut pulled_bytes));
+                let pulled = shard.pull(who, budget, 0, &mut NoFrames, |run| run.copy_to(&mut pulled_bytes));
                 // Now and then the kernel takes a part.
                 let unsent = pulled.bytes * (budget % 4) / 8;
                 let owed = shard.rewind(who, unsent);
@@ -90,7 +105,9 @@ fn run(count: u64, retention: Retention) -> Vec<Received> {
         let limits = ShardLimits { slots_max: SUBSCRIBERS, subscriptions_max: 100 };
         let mut shard = ShardHub::new(ShardId::new(nth), limits);
         for slot in 0..SUBSCRIBERS {
-            shard.subscribe(Subscriber { slot, generation: 0 }, &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+            shard
+                .subscribe(Subscriber { slot, generation: 0 }, &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop))
+                .unwrap();
         }
         shard
     });

@@ -49,7 +49,9 @@ impl<M> Outbox<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringwire_hub::{Entry, Hub, LaneId, ShardHub, ShardLimits, SlowPolicy, Subscriber, TopicName, TopicSetup};
+    use ringwire_hub::{
+        Entry, Hub, LaneId, ShardHub, ShardLimits, SlowPolicy, Subscriber, TopicName, TopicSetup, Wanted,
+    };
 
     /// The notes that a publish asks for if shards 0 and 1 have subscribers.
     fn both_shards() -> ShardSet {
@@ -57,7 +59,7 @@ mod tests {
         for shard in [0, 1] {
             let mut hub = ShardHub::new(ShardId::new(shard), ShardLimits { slots_max: 1, subscriptions_max: 1 });
             let who = Subscriber { slot: 0, generation: 0 };
-            hub.subscribe(who, &topic, LaneId::HISTORY, SlowPolicy::Drop).unwrap();
+            hub.subscribe(who, &topic, &Wanted::all(LaneId::HISTORY, SlowPolicy::Drop)).unwrap();
         }
         topic.publish(0, &Entry::MESSAGE, &mut Vec::new(), |_, _, _, out| out.push(0)).unwrap().notify
     }

@@ -9,29 +9,25 @@
 //! pending. What the kernel did not take goes back into the log by [`rewind`](ShardHub::rewind), but for the rest of
 //! an entry that has begun.
 
+mod account;
 mod feed;
+mod framer;
 mod pull;
 mod table;
+mod wanted;
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{LANES_MAX, LaneId, ShardId, Subscriber, TopicId};
-use crate::topic::Topic;
+use crate::topic::{Log, Topic};
 
 use feed::Feed;
 use table::{NONE, Table};
 
+pub use account::{Account, Standing};
+pub use framer::{Framer, GapReason, Notice, Part, SkipReason};
 pub use pull::Pulled;
-
-/// What happens to a subscriber that lags behind what its topic keeps or allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlowPolicy {
-    /// Its cursor jumps to the log's end; what it missed is counted as its gap.
-    Drop,
-    /// It is to be disconnected: notes and pulls say so.
-    Disconnect,
-}
+pub use wanted::{Begin, Mode, SlowPolicy, Start, SubscribeError, Subscribed, Wanted};
 
 /// Why a note names a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,20 +46,6 @@ pub struct ShardLimits {
     pub slots_max: u32,
     /// Subscriptions of all subscribers.
     pub subscriptions_max: u32,
-}
-
-/// What became of the entries that were published since a subscriber subscribed, summed over its subscriptions:
-/// `delivered + gap + pending = published`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Entries published.
-    pub published: u64,
-    /// Entries handed out by pulls and not taken back by rewinds.
-    pub delivered: u64,
-    /// Entries it does not get, as it was too slow.
-    pub gap: u64,
-    /// Entries it can still get.
-    pub pending: u64,
 }
 
 /// The subscriptions of one shard.
@@ -93,39 +75,51 @@ impl ShardHub {
         Self { shard, table: Table::new(limits), feeds: Vec::new(), free_feeds: Vec::new(), views: Vec::new() }
     }
 
-    /// Subscribes `who` to a lane of `topic`, which is active while it has subscribers. Returns the number of the last entry
-    /// before the subscription: those after it are delivered.
+    /// Subscribes `who` to a lane of `topic`, which is active while it has subscribers.
     ///
     /// A subscriber of another generation that still has the slot loses its subscriptions. All topics that a shard
     /// subscribes to are of one hub, which numbers them.
+    ///
+    /// # Errors
+    /// Why it was refused.
     pub fn subscribe(
         &mut self,
         who: Subscriber,
         topic: &Arc<Topic>,
-        lane: LaneId,
-        policy: SlowPolicy,
-    ) -> Result<u64, SubscribeError> {
+        wanted: &Wanted,
+    ) -> Result<Subscribed, SubscribeError> {
         if who.slot >= self.table.limits.slots_max {
             return Err(SubscribeError::SlotOutOfRange);
         }
         if self.table.record(who).is_none() {
             self.clear(who.slot);
         }
-        let feed =
-            self.views.get(topic.id().index()).and_then(Option::as_deref).map_or(NONE, |v| v.feeds[lane.index()]);
-        if feed != NONE && self.table.of_slot(who.slot).any(|id| self.table[id].feed == feed) {
+        if self.find(who, topic, wanted.lane).is_some() {
             return Err(SubscribeError::AlreadySubscribed);
         }
         if !self.table.has_room() {
             return Err(SubscribeError::TooManySubscriptions);
         }
-        let (feed, last_seq) = self.join(topic, lane).ok_or(SubscribeError::Gone)?;
-        let id = self.table.insert(who, feed, last_seq, policy);
-        let subscribers = &mut self.feeds[feed as usize].as_mut().expect("the feed was joined").subscriptions;
-        self.table[id].position = u32::try_from(subscribers.len()).expect("subscriptions_max fits u32");
-        subscribers.push(id);
+        let (feed, mut subscribed) = self.join(topic, wanted).ok_or(SubscribeError::Gone)?;
+        let id = self.table.insert(who, feed, subscribed.seq, wanted.slow);
+        let feed = self.feeds[feed as usize].as_mut().expect("the feed was joined");
+        self.table[id].position = u32::try_from(feed.subscriptions.len()).expect("subscriptions_max fits u32");
+        feed.subscriptions.push(id);
+        subscribed.is_ready = subscribed.seq + 1 < feed.end;
+        if subscribed.is_ready {
+            self.table.push_ready(id);
+        }
         topic.count_subscribed();
-        Ok(last_seq)
+        Ok(subscribed)
+    }
+
+    /// Ends a subscription. Returns how it stood, if there was one.
+    pub fn unsubscribe(&mut self, who: Subscriber, topic: &Topic, lane: LaneId) -> Option<Standing> {
+        let id = self.find(who, topic, lane)?;
+        let standing = self.standing(id);
+        self.table.remove(id);
+        self.forget(id);
+        Some(standing)
     }
 
     /// Ends all subscriptions of `who`. If it has none, nothing happens.
@@ -137,7 +131,7 @@ impl ShardHub {
 
     /// A note of `topic` has arrived: looks at the log's end, and calls `wake` for each subscriber that must hear of
     /// it. Who is first changes from note to note, so that nobody is always last.
-    pub fn note(&mut self, topic: TopicId, mut wake: impl FnMut(Subscriber, Wake)) {
+    pub fn note(&mut self, topic: TopicId, _now_us: u64, mut wake: impl FnMut(Subscriber, Wake)) {
         let Some(view) = self.views.get_mut(topic.index()).and_then(Option::as_mut) else { return };
         {
             let mut log = view.topic.log();
@@ -160,29 +154,82 @@ impl ShardHub {
         }
     }
 
-    /// What became of the entries published for `who`. It is exact up to publishes that happen meanwhile.
+    /// What became of the entries published for `who`, summed over its subscriptions. It is exact up to publishes that
+    /// happen meanwhile.
     pub fn account(&self, who: Subscriber) -> Account {
         let mut sum = Account::default();
-        if self.table.record(who).is_none() {
-            return sum;
-        }
-        for id in self.table.of_slot(who.slot) {
-            let subscription = &self.table[id];
-            let feed = self.feeds[subscription.feed as usize].as_ref().expect("a subscription's feed exists");
-            // A cursor beyond what this thread sees as last cannot be: the shard read it under the lock.
-            let published = feed.topic.last_seq() - subscription.since;
-            let passed = subscription.next - 1 - subscription.since;
-            sum.published += published;
-            sum.delivered += passed - subscription.gap;
-            sum.gap += subscription.gap;
-            sum.pending += published - passed;
-        }
+        self.accounts(who, |_, _, standing| sum += standing.account);
         sum
     }
 
-    /// The view and the feed of a topic's lane, made if need be; with the number of the topic's last entry. Nothing, if
-    /// the topic was let go.
-    fn join(&mut self, topic: &Arc<Topic>, lane: LaneId) -> Option<(u32, u64)> {
+    /// Calls `each` with every subscription of `who` and how it stands.
+    pub fn accounts(&self, who: Subscriber, mut each: impl FnMut(&Arc<Topic>, LaneId, Standing)) {
+        if self.table.record(who).is_none() {
+            return;
+        }
+        for id in self.table.of_slot(who.slot) {
+            let feed = self.feed(self.table[id].feed);
+            each(&feed.topic, feed.lane, self.standing(id));
+        }
+    }
+
+    /// Calls `each` with the topics of which `who` has been handed everything, and something since the last call; with
+    /// the number of the last entry.
+    pub fn caught_up(&mut self, who: Subscriber, mut each: impl FnMut(&Topic, u64)) {
+        if self.table.record(who).is_none() {
+            return;
+        }
+        let ids: Vec<u32> = self.table.of_slot(who.slot).collect();
+        for id in ids {
+            let (feed, next) = (self.table[id].feed, self.table[id].next);
+            let feed = self.feed(feed);
+            if next >= feed.end && next - 1 > self.table[id].told {
+                each(&feed.topic, next - 1);
+                self.table[id].told = next - 1;
+            }
+        }
+    }
+
+    /// When [`due`](Self::due) is to be called, in microseconds, if nothing else happens.
+    pub fn next_due(&self) -> Option<u64> {
+        None
+    }
+
+    /// Time has passed: calls `wake` for each subscriber whose round may begin.
+    pub fn due(&mut self, _now_us: u64, _wake: impl FnMut(Subscriber, Wake)) {}
+
+    /// What was pulled so far has been sent, or rewound. To be called in each turn before its pulls.
+    pub fn end_turn(&mut self, _now_us: u64) {}
+
+    fn feed(&self, feed: u32) -> &Feed {
+        self.feeds[feed as usize].as_ref().expect("a subscription's feed exists")
+    }
+
+    /// The subscription of `who` to a lane of `topic`.
+    fn find(&self, who: Subscriber, topic: &Topic, lane: LaneId) -> Option<u32> {
+        self.table.record(who)?;
+        let view = self.views.get(topic.id().index())?.as_deref()?;
+        let feed = view.feeds[lane.index()];
+        if feed == NONE || !std::ptr::eq(&*view.topic, topic) {
+            return None;
+        }
+        self.table.of_slot(who.slot).find(|id| self.table[*id].feed == feed)
+    }
+
+    fn standing(&self, id: u32) -> Standing {
+        let subscription = &self.table[id];
+        let (since, gap, skipped) = (subscription.since, subscription.gap, 0);
+        // A cursor beyond what this thread sees as last cannot be: the shard read it under the lock.
+        let published = self.feed(subscription.feed).topic.last_seq() - since;
+        let passed = subscription.next - 1 - since;
+        let (delivered, pending) = (passed - gap - skipped, published - passed);
+        Standing { since, account: Account { published, delivered, skipped, gap, pending } }
+    }
+
+    /// The feed that is wanted of a topic, made if need be; with where the subscription begins. Nothing, if the topic
+    /// was let go.
+    fn join(&mut self, topic: &Arc<Topic>, wanted: &Wanted) -> Option<(u32, Subscribed)> {
+        let lane = wanted.lane;
         let nth = topic.id().index();
         if self.views.len() <= nth {
             self.views.resize_with(nth + 1, || None);
@@ -206,22 +253,26 @@ impl ShardHub {
                 u32::try_from(self.feeds.len() - 1).expect("subscriptions_max fits u32")
             };
         }
-        Some((*feed, log.last_seq()))
+        Some((*feed, begin(topic, &log, wanted)))
     }
 
     /// Ends all subscriptions of whoever has `slot`.
     fn clear(&mut self, slot: u32) {
         while let Some(id) = self.table.remove_first(slot) {
-            let (feed, position) = (self.table[id].feed, self.table[id].position as usize);
-            let subscribers =
-                &mut self.feeds[feed as usize].as_mut().expect("a subscription's feed exists").subscriptions;
-            subscribers.swap_remove(position);
-            if let Some(moved) = subscribers.get(position) {
-                self.table[*moved].position = position as u32;
-            }
-            let is_last = subscribers.is_empty();
-            self.leave(feed, is_last);
+            self.forget(id);
         }
+    }
+
+    /// Subscription `id` was taken off the table: takes it off its feed.
+    fn forget(&mut self, id: u32) {
+        let (feed, position) = (self.table[id].feed, self.table[id].position as usize);
+        let subscribers = &mut self.feeds[feed as usize].as_mut().expect("a subscription's feed exists").subscriptions;
+        subscribers.swap_remove(position);
+        if let Some(moved) = subscribers.get(position) {
+            self.table[*moved].position = position as u32;
+        }
+        let is_last = subscribers.is_empty();
+        self.leave(feed, is_last);
     }
 
     /// A subscription of `feed` has ended.
@@ -273,6 +324,22 @@ fn announce(table: &mut Table, feed: &Feed, notes: u32, wake: &mut impl FnMut(Su
     }
 }
 
+/// Where a subscription begins.
+fn begin(topic: &Topic, log: &Log, wanted: &Wanted) -> Subscribed {
+    let head = log.last_seq();
+    let held = log.lane(wanted.lane).map_or(head, |lane| lane.first_seq() - 1);
+    let (seq, begin) = match wanted.start {
+        Start::Head => (head, Begin::New),
+        Start::First => (held, Begin::New),
+        Start::Back { entries } => (head.saturating_sub(entries).max(held), Begin::New),
+        Start::After { epoch, seq } if epoch == topic.options().epoch && (held..=head).contains(&seq) => {
+            (seq, Begin::Resumed)
+        }
+        Start::After { .. } => (head, Begin::Reset),
+    };
+    Subscribed { seq, head, begin, is_ready: false }
+}
+
 impl View {
     fn new(topic: Arc<Topic>) -> Self {
         Self { topic, feeds: [NONE; LANES_MAX], notes: 0 }
@@ -282,29 +349,3 @@ impl View {
         self.feeds.iter().all(|feed| *feed == NONE)
     }
 }
-
-/// Why a subscription was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscribeError {
-    /// The subscriber has the topic's lane already.
-    AlreadySubscribed,
-    /// The shard has `subscriptions_max` subscriptions.
-    TooManySubscriptions,
-    /// The slot's number is not below `slots_max`.
-    SlotOutOfRange,
-    /// The topic was let go: who opens its name again gets another.
-    Gone,
-}
-
-impl fmt::Display for SubscribeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AlreadySubscribed => "it is subscribed to this topic already",
-            Self::TooManySubscriptions => "the shard has as many subscriptions as it may have",
-            Self::SlotOutOfRange => "the slot is beyond those of the shard's table",
-            Self::Gone => "the topic was let go while it was idle: subscribe again",
-        })
-    }
-}
-
-impl std::error::Error for SubscribeError {}

@@ -4,7 +4,7 @@ use crate::ids::Subscriber;
 use crate::run::Run;
 
 use super::feed::Taken;
-use super::{ShardHub, SlowPolicy};
+use super::{Framer, ShardHub, SlowPolicy};
 
 /// What a pull came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Pulled {
     pub bytes: usize,
     /// Entries handed out.
     pub entries: u64,
+    /// Entries that the subscriber does not get, as later ones took their place or they were too old.
+    pub skipped: u64,
     /// Entries that the subscriber does not get, as it was too slow: its cursors jumped over them in this pull.
     pub gap: u64,
     /// Something is still pending: pull again when the socket can take more. If not, a note will wake the subscriber.
@@ -26,7 +28,14 @@ impl ShardHub {
     /// and takes it as delivered. Its subscriptions are served in turn. A subscriber that is not known has nothing.
     ///
     /// All runs of one pull are to be sent in the order in which they come.
-    pub fn pull(&mut self, who: Subscriber, budget: usize, mut emit: impl FnMut(Run<'_>)) -> Pulled {
+    pub fn pull(
+        &mut self,
+        who: Subscriber,
+        budget: usize,
+        _now_us: u64,
+        _framer: &mut impl Framer,
+        mut emit: impl FnMut(Run<'_>),
+    ) -> Pulled {
         let mut pulled = Pulled::default();
         if self.table.record(who).is_none() {
             return pulled;

@@ -20,6 +20,8 @@ pub(super) struct Subscription {
     pub(super) next: u64,
     /// Number of the last entry before the subscription.
     pub(super) since: u64,
+    /// The last entry that [`caught_up`](super::ShardHub::caught_up) has named.
+    pub(super) told: u64,
     /// Entries it was too slow for.
     pub(super) gap: u64,
     pub(super) feed: u32,
@@ -100,6 +102,7 @@ impl Table {
         let subscription = Subscription {
             next: since + 1,
             since,
+            told: since,
             gap: 0,
             feed,
             position: 0,
@@ -138,6 +141,30 @@ impl Table {
         record.first = std::mem::replace(&mut subscription.sibling, self.free);
         self.free = id;
         Some(id)
+    }
+
+    /// Takes subscription `id` off all lists and frees it, for the caller to take it off its feed before anything else
+    /// is inserted. What its slot has pulled can no longer be taken back.
+    pub(super) fn remove(&mut self, id: u32) {
+        let slot = self[id].slot;
+        let next = self[id].sibling;
+        let before = self.of_slot(slot).find(|each| self[*each].sibling == id);
+        let ready: Vec<u32> = self.ready(slot).filter(|each| *each != id).collect();
+        let record = &mut self.records[slot as usize];
+        (record.ready_head, record.ready_tail, record.pulled_last) = (NONE, NONE, NONE);
+        match before {
+            Some(before) => self[before].sibling = next,
+            None => record.first = next,
+        }
+        ready.into_iter().for_each(|each| _ = self.push_ready(each));
+        self[id].sibling = std::mem::replace(&mut self.free, id);
+    }
+
+    /// The ready subscriptions of a slot.
+    fn ready(&self, slot: u32) -> impl Iterator<Item = u32> {
+        let some = |id: u32| Some(id).filter(|id| *id != NONE);
+        let first = some(self.records[slot as usize].ready_head);
+        std::iter::successors(first, move |id| some(self[*id].ready_next))
     }
 
     /// The ready subscription of a slot whose turn it is.
@@ -234,8 +261,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subscription_is_one_cache_line_and_a_slot_a_third() {
-        assert_eq!((size_of::<Subscription>(), size_of::<Record>()), (64, 20));
+    fn a_subscription_is_little_more_than_a_cache_line_and_a_slot_a_third() {
+        assert_eq!((size_of::<Subscription>(), size_of::<Record>()), (72, 20));
     }
 
     #[test]

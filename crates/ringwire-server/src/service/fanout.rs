@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ringwire_engine::{Context, Transmit};
 use ringwire_hub::{
-    LaneId, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, SubscribeError, Subscriber, Topic, TopicId, Wake,
+    Framer, Key, LaneId, Notice, Part, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, SubscribeError,
+    Subscriber, Topic, TopicId, Wake, Wanted,
 };
 use ringwire_ring::Shared;
 
@@ -78,9 +79,10 @@ impl Fanout {
     /// Heeds the turn's notes: makes ready whoever has something pending. `on_slow` is called for each that lags too
     /// far and is to be disconnected.
     pub(super) fn heed_notes(&mut self, cx: &mut Context<'_, Mail>, mut on_slow: impl FnMut(Subscriber)) {
-        let Self { hub, noted, .. } = self;
+        let (Self { hub, noted, .. }, now_us) = (self, wall_clock_us());
+        hub.end_turn(now_us);
         for topic in noted.drain(..) {
-            hub.note(topic, |subscriber, wake| match wake {
+            hub.note(topic, now_us, |subscriber, wake| match wake {
                 Wake::Ready => cx.ready_slot(subscriber.slot as usize),
                 Wake::Slow => on_slow(subscriber),
             });
@@ -94,7 +96,8 @@ impl Fanout {
         lane: LaneId,
         topics: &[Arc<Topic>],
     ) -> Result<(), SubscribeError> {
-        let result = topics.iter().try_for_each(|topic| self.hub.subscribe(who, topic, lane, self.slow).map(drop));
+        let wanted = Wanted::all(lane, self.slow);
+        let result = topics.iter().try_for_each(|topic| self.hub.subscribe(who, topic, &wanted).map(drop));
         if result.is_err() {
             self.hub.unsubscribe_all(who);
         }
@@ -109,7 +112,7 @@ impl Fanout {
     /// Hands out what is pending for `who`, as much as fits.
     pub(super) fn pull(&mut self, who: Subscriber, out: &mut Transmit) -> PullOutcome {
         let budget = out.budget();
-        let pulled = self.hub.pull(who, budget, |run| {
+        let pulled = self.hub.pull(who, budget, wall_clock_us(), &mut LogOnly, |run| {
             out.shared(Shared::new(Arc::clone(run.words), run.start, run.end));
         });
         match (pulled.slow, pulled.more) {
@@ -123,6 +126,17 @@ impl Fanout {
     pub(super) fn rewind(&mut self, who: Subscriber, unsent: usize) -> usize {
         self.hub.rewind(who, unsent)
     }
+}
+
+/// Subscribers here get what their lane's log holds, and nothing else.
+struct LogOnly;
+
+impl Framer for LogOnly {
+    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {}
+
+    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
+
+    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {}
 }
 
 /// What is left after a pull.
