@@ -79,7 +79,7 @@ impl Fanout {
     /// Heeds the turn's notes: makes ready whoever has something pending. `on_slow` is called for each that lags too
     /// far and is to be disconnected.
     pub(super) fn heed_notes(&mut self, cx: &mut Context<'_, Mail>, mut on_slow: impl FnMut(Subscriber)) {
-        let (Self { hub, noted, .. }, now_us) = (self, wall_clock_us());
+        let (Self { hub, noted, .. }, now_us) = (self, cx.wall_clock_us());
         hub.end_turn(now_us);
         for topic in noted.drain(..) {
             hub.note(topic, now_us, |subscriber, wake| match wake {
@@ -110,9 +110,9 @@ impl Fanout {
     }
 
     /// Hands out what is pending for `who`, as much as fits.
-    pub(super) fn pull(&mut self, who: Subscriber, out: &mut Transmit) -> PullOutcome {
+    pub(super) fn pull(&mut self, who: Subscriber, now_us: u64, out: &mut Transmit) -> PullOutcome {
         let budget = out.budget();
-        let pulled = self.hub.pull(who, budget, wall_clock_us(), &mut LogOnly, |run| {
+        let pulled = self.hub.pull(who, budget, now_us, &mut LogOnly, |run| {
             out.shared(Shared::new(Arc::clone(run.words), run.start, run.end));
         });
         match (pulled.slow, pulled.more) {

@@ -185,7 +185,7 @@ impl Handler for Service {
 
     fn poll_transmit(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, out: &mut Transmit) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
-        match self.fanout.pull(session.subscriber(), out) {
+        match self.fanout.pull(session.subscriber(), cx.wall_clock_us(), out) {
             PullOutcome::All => {}
             PullOutcome::More => cx.ready(connection),
             PullOutcome::TooSlow => close_slow(cx, connection),
