@@ -75,7 +75,7 @@ def test_wrong_arguments_are_refused_in_words():
 
 def test_publishing_is_not_open_on_an_address_that_others_reach():
     """Publishing is open on loopback only: elsewhere it needs a token, or to be told."""
-    running = Server("--shards", "1", listen="0.0.0.0:0")
+    running = Server("--shards", "1", "--insecure", listen="0.0.0.0:0")
     try:
         url = f"http://127.0.0.1:{running.endpoint[1]}/publish/x"
         assert curl("--data", "x", url).status in (401, 403)

@@ -5,9 +5,10 @@
 //! nothing else protects, a page must come from this server itself. A page's host name may be made to resolve to
 //! 127.0.0.1 (DNS rebinding), so "from this server" means an origin whose host is an address or `localhost`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
+
+use crate::auth::{Credentials, Denial};
 
 /// Who may publish.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,62 +23,8 @@ pub enum PublishAccess {
     Closed,
 }
 
-/// What a request shows of its sender.
-#[derive(Clone, Debug, Default)]
-pub struct Credentials<'a> {
-    /// `Host` header.
-    pub host: Option<&'a str>,
-    /// `Origin` header: the page that a browser speaks for. Programs send none.
-    pub origin: Option<&'a str>,
-    /// `Authorization` header.
-    pub authorization: Option<&'a str>,
-    /// `token` in the query, for browsers, which cannot set headers on a WebSocket.
-    pub token: Option<Cow<'a, str>>,
-}
-
-/// Why somebody may not publish. Its text is for them to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// No token was presented.
-    TokenMissing,
-    /// The token presented is another.
-    TokenWrong,
-    /// The sender is a page of another origin.
-    ForeignOrigin,
-    /// Nobody may.
-    Closed,
-}
-
-impl Denial {
-    /// The HTTP status that says it (RFC 9110 §15.5.2, §15.5.4).
-    pub fn status(self) -> u16 {
-        match self {
-            Denial::TokenMissing | Denial::TokenWrong => 401,
-            Denial::ForeignOrigin | Denial::Closed => 403,
-        }
-    }
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Denial::TokenMissing => {
-                "publishing needs the server's token: send `Authorization: Bearer TOKEN`, or ?token=TOKEN"
-            }
-            Denial::TokenWrong => "this is not the server's publish token",
-            Denial::ForeignOrigin => {
-                "pages of other origins may not publish here: start the server with --publish-token and present it"
-            }
-            Denial::Closed => {
-                "publishing is closed: the server listens beyond this machine; start it with --publish-token TOKEN, \
-                 or with --insecure-publish to let anyone publish"
-            }
-        })
-    }
-}
-
 impl PublishAccess {
-    /// Whether the sender of these credentials may publish.
+    /// Whether the sender of these may publish, who has presented neither token nor key.
     ///
     /// # Errors
     /// Why not.
@@ -85,19 +32,8 @@ impl PublishAccess {
         match self {
             PublishAccess::Anyone => Ok(()),
             PublishAccess::Closed => Err(Denial::Closed),
-            PublishAccess::Token(token) => check_token(token, credentials),
+            PublishAccess::Token(_) => Err(Denial::TokenMissing),
             PublishAccess::Loopback => check_origin(credentials),
-        }
-    }
-
-    /// What the server says of it as it starts, if that is worth a line.
-    pub fn notice(&self) -> Option<&'static str> {
-        match self {
-            PublishAccess::Loopback | PublishAccess::Token(_) => None,
-            PublishAccess::Anyone => Some("anyone who reaches this address may publish (--insecure-publish)"),
-            PublishAccess::Closed => {
-                Some("publishing is closed beyond loopback; --publish-token TOKEN opens it to who presents the token")
-            }
         }
     }
 }
@@ -112,24 +48,6 @@ impl fmt::Debug for PublishAccess {
             PublishAccess::Closed => "Closed",
         })
     }
-}
-
-fn check_token(token: &str, credentials: &Credentials<'_>) -> Result<(), Denial> {
-    let presented =
-        credentials.authorization.and_then(bearer).or(credentials.token.as_deref()).ok_or(Denial::TokenMissing)?;
-    if same_secret(presented.as_bytes(), token.as_bytes()) { Ok(()) } else { Err(Denial::TokenWrong) }
-}
-
-/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1); the scheme's case is free.
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Compares without ending early, so that time says nothing of how much was right.
-fn same_secret(presented: &[u8], secret: &[u8]) -> bool {
-    let differing = presented.iter().zip(secret).fold(0, |differing, (a, b)| differing | (a ^ b));
-    presented.len() == secret.len() && std::hint::black_box(differing) == 0
 }
 
 fn check_origin(credentials: &Credentials<'_>) -> Result<(), Denial> {
@@ -194,30 +112,6 @@ mod tests {
         assert_eq!(PublishAccess::Loopback.check(&rebound), Err(Denial::ForeignOrigin));
         let lookalike = from_page("http://127.0.0.1.evil.example", "127.0.0.1.evil.example");
         assert_eq!(PublishAccess::Loopback.check(&lookalike), Err(Denial::ForeignOrigin));
-    }
-
-    #[test]
-    fn a_token_is_taken_from_the_header_or_the_query() {
-        let access = PublishAccess::Token("s3cret".into());
-        let with = |authorization, token: Option<&'static str>| Credentials {
-            authorization,
-            token: token.map(Cow::Borrowed),
-            ..Credentials::default()
-        };
-        assert_eq!(access.check(&with(Some("Bearer s3cret"), None)), Ok(()));
-        assert_eq!(access.check(&with(Some("bearer s3cret"), None)), Ok(()));
-        assert_eq!(access.check(&with(None, Some("s3cret"))), Ok(()));
-        assert_eq!(access.check(&with(None, None)), Err(Denial::TokenMissing));
-        assert_eq!(access.check(&with(Some("Basic s3cret"), None)), Err(Denial::TokenMissing));
-        for wrong in ["s3cre", "s3cret2", "S3cret", ""] {
-            assert_eq!(access.check(&with(None, Some(wrong))), Err(Denial::TokenWrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn with_a_token_the_origin_is_free() {
-        let credentials = Credentials { token: Some("t".into()), ..from_page("http://desk.example", "feed.example") };
-        assert_eq!(PublishAccess::Token("t".into()).check(&credentials), Ok(()));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ringwire_hub::{Hub, OpenError, PublishError, Published, Subject, Topic, TopicId, TopicName, TopicOptions};
 use tokio::sync::Notify;
 
-use crate::access::PublishAccess;
 use crate::announcer::Announcer;
+use crate::auth::{Access, Users};
 use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, Publication, SharedDeflate};
-use crate::options::TopicRules;
+use crate::options::{TopicRules, UserLimits};
 use crate::status::Status;
 
 /// Most topics. An empty one takes some 400 bytes.
@@ -38,8 +38,10 @@ pub enum Mail {
 pub struct Broker {
     /// The topics.
     pub hub: Hub,
-    /// Who may publish.
-    pub publish: PublishAccess,
+    /// Who is let in how.
+    pub access: Access,
+    /// What users have.
+    pub users: Users,
     /// What the feed does.
     pub status: Status,
     /// How many shards there are.
@@ -59,10 +61,11 @@ pub struct Broker {
 impl Broker {
     /// A broker without topics. `epoch` is that of its first topic: the time in microseconds at which the server begins,
     /// so that no topic of another run has the epoch of one of this.
-    pub fn new(publish: PublishAccess, shards: NonZeroUsize, epoch: u64) -> Self {
+    pub fn new(access: Access, shards: NonZeroUsize, epoch: u64) -> Self {
         Self {
             hub: Hub::new(TOPICS_MAX),
-            publish,
+            access,
+            users: Users::new(UserLimits::default()),
             status: Status::default(),
             shards,
             deflate: SharedDeflate::default(),
@@ -230,7 +233,7 @@ mod tests {
     use ringwire_hub::TopicKind;
 
     fn broker() -> Broker {
-        Broker::new(PublishAccess::Loopback, NonZeroUsize::MIN, 7)
+        Broker::new(Access::local(), NonZeroUsize::MIN, 7)
     }
 
     #[test]

@@ -96,6 +96,12 @@ pub struct ServeFlags {
     /// Let anyone who can reach the address publish
     #[arg(long)]
     pub insecure_publish: bool,
+    /// Serve whoever can reach an address beyond this machine, though no token or key protects it
+    #[arg(long)]
+    pub insecure: bool,
+    /// Take JWTs that are signed with this secret (HS256); other keys are named in the file's [auth]
+    #[arg(long, value_name = "SECRET", env = "RINGWIRE_HMAC_SECRET", hide_env_values = true)]
+    pub hmac_secret: Option<String>,
 }
 
 impl ServeFlags {
@@ -129,6 +135,8 @@ impl ServeFlags {
             ("--origin", "origin.allow", origins(&self.origin)),
             ("--publish-token", "publish.token", self.publish_token.as_deref().map(Value::from)),
             ("--insecure-publish", "publish.insecure", self.insecure_publish.then(|| Value::from(true))),
+            ("--insecure", "auth.insecure", self.insecure.then(|| Value::from(true))),
+            ("--hmac-secret", "auth.hmac_secret", self.hmac_secret.as_deref().map(Value::from)),
         ] {
             if let Some(value) = value {
                 config.set(flag, path, value);

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod announcer;
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod client;
@@ -22,7 +23,6 @@ pub mod lanes;
 pub mod native;
 pub mod options;
 pub mod outbox;
-pub mod pattern;
 pub mod routes;
 pub mod serve;
 pub mod service;

@@ -13,6 +13,7 @@ use ringwire_hub::ShardId;
 use ringwire_ring::linux::avoid_huge_pages;
 use ringwire_ring::wall_clock_us;
 
+use crate::auth::{Access, KeyFiles, Users};
 use crate::broker::{Broker, Mail};
 use crate::config::Config;
 use crate::control::{self, Feed};
@@ -30,14 +31,18 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     // A saving only, so a kernel that knows no huge pages is as good.
     let _ = avoid_huge_pages();
     let feed = Feed::open(&options.feed.source)?.map(|feed| (feed, options.feed.clone()));
-    let mut broker = Broker::new(options.publish.clone(), options.shards(), wall_clock_us());
+    let (key_files, keys) =
+        KeyFiles::open(&options.auth.sources).map_err(|words| Failure::usage(format!("[auth]: {words}")))?;
+    let access = Access::new(options.auth.clone(), options.publish.clone(), keys);
+    let mut broker = Broker::new(access, options.shards(), wall_clock_us());
     broker.deflate = options.deflate.shared;
     broker.rules = options.topics.clone();
+    broker.users = Users::new(options.users);
     let broker = Arc::new(broker);
     let certificate = Certificate::open(&options.tls)?;
     let engine = start(&options, certificate.as_ref(), &broker)?;
     let lines = announcement(&engine, &options, certificate.as_ref());
-    control::run(engine, broker, feed, certificate, options.hub.topics_idle, || {
+    control::run(engine, broker, feed, certificate, key_files, options.hub.topics_idle, || {
         let mut out = std::io::stdout().lock();
         // Who closed our standard output does not want to know.
         let _ = writeln!(out, "{lines}\nready").and_then(|()| out.flush());
@@ -122,7 +127,7 @@ fn announcement(engine: &Engine<Mail>, options: &Options, certificate: Option<&C
     });
     let mut lines: Vec<String> = urls.map(|urls| format!("listening on {urls} {about}")).collect();
     lines.extend(certificate.iter().flat_map(|certificate| certificate.announcement(&engine.addresses()[0])));
-    lines.extend(options.publish.notice().map(str::to_owned));
+    lines.extend(options.notice().map(str::to_owned));
     let lines: Vec<String> = lines.iter().map(|line| format!("ringwire: {line}")).collect();
     lines.join("\n")
 }

@@ -119,6 +119,11 @@ impl<'c> Section<'c> {
         }
     }
 
+    /// Has `text` printed as the value of `key`, in the place of what is not to be seen.
+    pub(crate) fn shown(&mut self, key: &str, text: String) {
+        self.effective.insert(key.to_owned(), Value::String(text));
+    }
+
     /// A text that `check` takes, if there is one.
     pub(crate) fn optional_text<T>(&mut self, key: &str, check: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let read = |value: &Value| as_text(value, &check);

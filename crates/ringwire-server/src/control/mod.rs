@@ -2,10 +2,11 @@
 //!
 //! It runs the feed, lets go of old messages and of idle topics, and listens for signals. The first SIGTERM or SIGINT drains the server: no
 //! new connections, each open one is closed with 1001, and whoever has not answered by the deadline is let go. A second
-//! signal ends the process at once. SIGHUP, where there is a certificate, has its files read again.
+//! signal ends the process at once. SIGHUP, where there is a certificate or a file of keys, has them read again.
 
 mod feed;
 mod recording;
+mod renewal;
 mod retention;
 
 use std::future::Future;
@@ -20,6 +21,8 @@ use tokio::task::JoinError;
 
 pub(crate) use self::feed::Feed;
 
+use self::renewal::Renewal;
+use crate::auth::KeyFiles;
 use crate::broker::{Broker, Mail};
 use crate::failure::Failure;
 use crate::options::FeedOptions;
@@ -34,12 +37,13 @@ pub(crate) fn run(
     broker: Arc<Broker>,
     feed: Option<(Feed, FeedOptions)>,
     certificate: Option<Certificate>,
+    keys: KeyFiles,
     topics_idle: Duration,
     on_ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     tokio_uring::start(async move {
-        let mut signals =
-            Signals::new(certificate).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let mut signals = Signals::new(Renewal::new(certificate, keys, Arc::clone(&broker)))
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let handle = engine.handle();
         let mailboxes = handle.clone();
         broker.announcer.attach(move |shard, mail| post(&mailboxes, shard, mail));
@@ -99,44 +103,45 @@ fn verdict(ended: Result<io::Result<()>, JoinError>) -> Result<(), Failure> {
     }
 }
 
-/// The signals that end the server, and the one that renews its certificate.
+/// The signals that end the server, and the one that has files read again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Without a certificate, a hangup ends the process, as that of a terminal should.
-    hangup: Option<(Signal, Certificate)>,
+    /// Where there is nothing to read again, a hangup ends the process, as that of a terminal should.
+    hangup: Option<Signal>,
+    renewal: Renewal,
 }
 
 impl Signals {
-    fn new(certificate: Option<Certificate>) -> io::Result<Self> {
-        let hangup = certificate.map(|certificate| Ok::<_, io::Error>((signal(SignalKind::hangup())?, certificate)));
+    fn new(renewal: Renewal) -> io::Result<Self> {
+        let hangup = renewal.heeds_hangup().then(|| signal(SignalKind::hangup()));
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: hangup.transpose()?,
+            renewal,
         })
     }
 
     /// The name of the next signal that ends the server. Others are heeded meanwhile.
     async fn end(&mut self) -> &'static str {
-        let Self { terminate, interrupt, hangup } = self;
+        let Self { terminate, interrupt, hangup, renewal } = self;
         loop {
-            let renewed = async {
+            let hung_up = async {
                 match hangup {
-                    Some((hangup, certificate)) => {
-                        hangup.recv().await;
-                        certificate.reload()
-                    }
+                    Some(hangup) => hangup.recv().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 _ = terminate.recv() => return "SIGTERM",
                 _ = interrupt.recv() => return "SIGINT",
-                renewed = renewed => match renewed {
-                    Ok(words) => eprintln!("ringwire: SIGHUP: {words}"),
-                    Err(words) => eprintln!("ringwire: SIGHUP: THE CERTIFICATE STAYS AS IT WAS: {words}"),
-                },
+                _ = hung_up => renewal.all().iter().for_each(|words| eprintln!("ringwire: SIGHUP: {words}")),
+                () = tokio::time::sleep(renewal::PERIOD), if renewal.has_keys() => {
+                    if let Some(words) = renewal.changed_keys() {
+                        eprintln!("ringwire: a file of keys has changed: {words}");
+                    }
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 //! the flag it is about and what would be right. It opens nothing and resolves nothing: whether a port is free or a
 //! file exists shows when it is used.
 
+mod auth;
 mod deflate;
 mod feed;
 mod hub;
@@ -11,6 +12,7 @@ mod network;
 mod rate;
 mod tls;
 mod topics;
+mod users;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,12 +23,14 @@ use ringwire_engine::EngineOptions;
 use ringwire_hub::SlowPolicy;
 use toml::{Table, Value};
 
+pub use self::auth::{AuthOptions, KeySource};
 pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
 pub use self::hub::HubOptions;
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
+pub use self::users::{SessionLimits, UserLimits};
 
 use crate::access::PublishAccess;
 use crate::config::{Config, Section};
@@ -40,8 +44,14 @@ pub struct Options {
     pub tls: TlsOptions,
     /// What is published by the server itself.
     pub feed: FeedOptions,
-    /// Who may publish from outside.
+    /// Who may publish from outside, where nothing else is said.
     pub publish: PublishAccess,
+    /// Which tokens and keys are taken.
+    pub auth: AuthOptions,
+    /// What a user may have and do.
+    pub users: UserLimits,
+    /// What a connection of the native protocol may have and do.
+    pub sessions: SessionLimits,
     /// What becomes of a subscriber that reads too slowly.
     pub slow: SlowPolicy,
     /// What holds for topics as such.
@@ -88,6 +98,31 @@ impl Options {
         self.engine.shards.and_then(NonZeroUsize::new).expect("checked options have shards")
     }
 
+    /// What the server says as it starts of who may come in, if that is worth a line.
+    pub fn notice(&self) -> Option<&'static str> {
+        let is_local = self.addresses().all(|address| address.ip().is_loopback());
+        match self.publish {
+            PublishAccess::Anyone => Some("anyone who reaches this address may publish (--insecure-publish)"),
+            PublishAccess::Loopback | PublishAccess::Closed if self.auth.is_configured() => {
+                Some("who presents a token or key ([auth]) may come in")
+            }
+            PublishAccess::Token(_) if self.auth.is_configured() => {
+                Some("who presents a token or key ([auth]) may come in")
+            }
+            PublishAccess::Token(_) => {
+                Some("anyone who reaches this address may read; who presents the token may publish")
+            }
+            PublishAccess::Closed => Some(
+                "anyone who reaches this address may read (--insecure); publishing is closed beyond loopback: \
+                 --publish-token TOKEN opens it to who presents the token",
+            ),
+            PublishAccess::Loopback if is_local => {
+                Some("no authentication is configured ([auth]): only this machine is served")
+            }
+            PublishAccess::Loopback => None,
+        }
+    }
+
     /// Where to listen.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.engine.listen.iter().map(|listener| listener.address)
@@ -103,6 +138,10 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let origin = root.section("origin", |origin| origin.any("allow", Value::from("any"), origin_policy));
     let deflate = root.section("deflate", deflate::deflate);
     let publish = root.section("publish", |publish| publish_access(publish, &addresses));
+    let auth = root.section("auth", auth::auth);
+    auth::protect(&mut root, &engine.listen, &tls, &auth, &publish);
+    let users = root.section("users", users::users);
+    let sessions = root.section("sessions", users::sessions);
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
     let hub = root.section("hub", hub::hub);
     let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
@@ -111,7 +150,11 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
-    Ok((Options { engine, tls, feed, publish, slow, hub, topics, origin, deflate }, reading.effective, reading.known))
+    Ok((
+        Options { engine, tls, feed, publish, auth, users, sessions, slow, hub, topics, origin, deflate },
+        reading.effective,
+        reading.known,
+    ))
 }
 
 fn slow_policy(text: &str) -> Result<SlowPolicy, String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use ringwire_engine::ProxyHeader;
 
+mod auth;
 mod topics;
 
 use super::*;
@@ -22,6 +23,9 @@ fn config(file: &str, words: &[&str]) -> Config {
     let Command::Serve(mut flags) = cli.into_command() else { panic!("not serve") };
     if !words.contains(&"--publish-token") {
         flags.publish_token = None;
+    }
+    if !words.contains(&"--hmac-secret") {
+        flags.hmac_secret = None;
     }
     let config = flags.config();
     std::fs::remove_file(&name).expect("it is there");
@@ -242,8 +246,8 @@ fn speed_is_finite_and_above_zero() {
 #[test]
 fn publishing_off_loopback_is_closed_unless_said_otherwise() {
     let access = |words: &[&str]| check(words).unwrap().publish;
-    assert_eq!(access(&["--listen", "0.0.0.0:1"]), PublishAccess::Closed);
-    assert_eq!(access(&["--listen", "127.0.0.1:1", "--listen", "10.0.0.1:1"]), PublishAccess::Closed);
+    assert_eq!(access(&["--listen", "0.0.0.0:1", "--insecure"]), PublishAccess::Closed);
+    assert_eq!(access(&["--listen", "127.0.0.1:1", "--listen", "10.0.0.1:1", "--insecure"]), PublishAccess::Closed);
     assert_eq!(access(&["--listen", "0.0.0.0:1", "--insecure-publish"]), PublishAccess::Anyone);
     assert_eq!(access(&["--listen", "0.0.0.0:1", "--publish-token", "t"]), PublishAccess::Token("t".into()));
     assert_eq!(file("publish.token = \"t\"\n").unwrap().publish, PublishAccess::Token("t".into()));

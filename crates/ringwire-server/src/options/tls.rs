@@ -117,6 +117,7 @@ pub(super) fn encryption(value: &Value) -> Result<Encryption, String> {
     }
 }
 
-fn a_path(text: &str) -> Result<PathBuf, String> {
+/// Reads the name of a file.
+pub(super) fn a_path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("the name of a file is needed".to_owned()) } else { Ok(PathBuf::from(text)) }
 }

@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use ringwire_hub::{Retention, TopicKind, TopicName};
+use ringwire_hub::{Pattern, Retention, TopicKind, TopicName};
 
 use super::rate::RateLimit;
 use crate::config::Section;
 use crate::lanes::PAYLOAD_BYTES_MAX;
-use crate::pattern::Pattern;
 
 /// Most rules. A topic asks them one by one when it is opened.
 pub const RULES_MAX: usize = 1024;
@@ -129,8 +128,7 @@ impl TopicRule {
         match self.kind {
             RuleKind::Plain => TopicKind::Plain,
             RuleKind::Keyed { keys_max, key_ttl } => {
-                let whole = |ttl: Duration| u64::try_from(ttl.as_micros()).expect("a year at most");
-                TopicKind::Keyed { keys_max, key_ttl_us: key_ttl.map_or(u64::MAX, whole) }
+                TopicKind::Keyed { keys_max, key_ttl_us: key_ttl.map_or(u64::MAX, micros) }
             }
         }
     }
@@ -139,6 +137,11 @@ impl TopicRule {
     pub fn tick_us(&self) -> u64 {
         1_000_000u64.checked_div(u64::from(self.tick_hz)).unwrap_or(0)
     }
+}
+
+/// A time of the configuration in microseconds.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).expect("a year at most")
 }
 
 /// The rules in their order.
@@ -270,7 +273,7 @@ fn kept(section: &mut Section<'_>, by_default: Retention) -> Retention {
     Retention {
         entries: section.number("entries", by_default.entries, 1..=1 << 40),
         bytes: section.number("bytes", by_default.bytes, 1024..=RETENTION_BYTES_MAX),
-        age_us: age.map_or(u64::MAX, |age| u64::try_from(age.as_micros()).expect("a year at most")),
+        age_us: age.map_or(u64::MAX, micros),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What pages of other origins may do over HTTP (the Fetch standard's CORS protocol).
 //!
 //! The origin policy that decides on WebSockets decides here too: a page that is let in may read what is served, and
-//! ask before it publishes. Whether it may publish is [`access`](crate::access)'s decision, made when it does.
+//! ask before it publishes. Whether it may publish is [`auth`](crate::auth)'s decision, made when it does.
 
 use ringwire_codec::handshake::OriginPolicy;
 use ringwire_codec::http::Request;
@@ -33,7 +33,7 @@ pub(super) fn preflight(request: &Request<'_>, peer: &Peer, policy: &OriginPolic
     }
     response
         .header("Access-Control-Allow-Methods", methods)
-        .header("Access-Control-Allow-Headers", "Authorization, Content-Type")
+        .header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key")
         .header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
 }
 

@@ -5,8 +5,9 @@ use ringwire_engine::{Context, Peer, Response};
 use ringwire_hub::PublishError;
 use serde::Serialize;
 
+use super::admission::{self, Unpublished};
 use super::{Service, cors};
-use crate::access::{Credentials, Denial};
+use crate::auth::{Credentials, Denial, Grant};
 use crate::broker::{Mail, Refused};
 use crate::lanes::Payload;
 use crate::page;
@@ -80,7 +81,9 @@ impl Service {
             Route::Page => page::page(request.header("If-None-Match")),
             Route::Script => page::script(request.header("If-None-Match")),
             Route::Health => self.health(),
-            Route::Topics => self.topics(),
+            Route::Topics => {
+                self.grant(request, cx.wall_clock_us()).map_or_else(|denied| denied, |grant| self.topics(&grant))
+            }
             Route::PublishOnce(name) => match self.publish_once(cx, &name, peer, request, body) {
                 Ok(response) | Err(response) => response,
             },
@@ -101,8 +104,10 @@ impl Service {
         })
     }
 
-    fn topics(&self) -> Response {
-        let topics = self.broker.hub.topics();
+    /// The topics that may be subscribed to.
+    fn topics(&self, grant: &Grant) -> Response {
+        let mut topics = self.broker.hub.topics();
+        topics.retain(|topic| grant.may_subscribe(&self.broker.rules, topic.name()).is_ok());
         let topics = topics.iter().map(|topic| TopicHealth {
             name: topic.name().as_str(),
             seq: topic.last_seq(),
@@ -123,8 +128,11 @@ impl Service {
         if !self.agreements.origin().admits(request, peer.encrypted) {
             return Err(cors::foreign());
         }
-        self.broker.publish.check(&credentials(request)).map_err(denied)?;
+        let now_us = cx.wall_clock_us();
+        let grant = self.grant(request, now_us)?;
+        grant.may_publish(&self.broker.rules, name).map_err(|denial| denied_topic(denial, name))?;
         let payload = payload(request.header("Content-Type"), body)?;
+        admission::may_publish_once(&self.broker, &grant, peer, name, payload.len(), now_us).map_err(unpublished)?;
         let mut topic = self.open(name)?;
         let published = self.fanout.publish(cx, &self.broker, &mut topic, payload).map_err(refused)?;
         Ok(json(&PublishedAt { topic: name.as_str(), seq: published.seq }))
@@ -137,6 +145,7 @@ pub(super) fn credentials<'a>(request: &Request<'a>) -> Credentials<'a> {
         host: request.header("Host"),
         origin: request.header("Origin"),
         authorization: request.header("Authorization"),
+        api_key: request.header("X-API-Key"),
         token: request.query_param("token"),
     }
 }
@@ -157,10 +166,33 @@ pub(super) fn fault(fault: &RouteFault) -> Response {
     Response::text(fault.status(), format!("{fault}\n"))
 }
 
-/// Words for who may not publish.
+/// Words for who may not (RFC 6750 §3; RFC 9110 §10.2.3 for when to come again).
 pub(super) fn denied(denial: Denial) -> Response {
-    let response = Response::text(denial.status(), format!("{denial}\n"));
-    if denial.status() == 401 { response.header("WWW-Authenticate", "Bearer realm=\"publish\"") } else { response }
+    refusal(denial, format!("{denial}\n"))
+}
+
+/// The same about a topic.
+pub(super) fn denied_topic(denial: Denial, name: &ringwire_hub::TopicName) -> Response {
+    refusal(denial, format!("{name}: {denial}\n"))
+}
+
+fn refusal(denial: Denial, words: String) -> Response {
+    let response = Response::text(denial.status(), words);
+    match (denial, denial.after_ms()) {
+        (Denial::TokenMissing, _) => response.header("WWW-Authenticate", "Bearer realm=\"ringwire\""),
+        (_, Some(after_ms)) => response.header("Retry-After", after_ms.div_ceil(1000).to_string()),
+        _ if denial.status() == 401 => {
+            response.header("WWW-Authenticate", "Bearer realm=\"ringwire\", error=\"invalid_token\"")
+        }
+        _ => response,
+    }
+}
+
+fn unpublished(why: Unpublished) -> Response {
+    match why {
+        Unpublished::TooLong { .. } => Response::text(413, format!("{why}\n")),
+        Unpublished::Denied(denial) => denied(denial),
+    }
 }
 
 /// Words for who asks for a WebSocket where there is none.

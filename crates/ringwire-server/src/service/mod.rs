@@ -10,6 +10,7 @@
 //!
 //! What it must never do: queue anything per connection, or block.
 
+mod admission;
 mod agreements;
 mod cors;
 mod fanout;
@@ -17,6 +18,7 @@ mod http;
 mod session;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringwire_codec::handshake::Policy;
 use ringwire_codec::http::Request;
@@ -27,10 +29,12 @@ use ringwire_engine::{
 };
 use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicName};
 
+use self::admission::{Pass, Passes, Unpublished};
 use self::agreements::Agreements;
 pub use self::agreements::{COMBINED_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use self::fanout::{Fanout, PullOutcome};
 use self::session::{Role, Sessions, Subscribing};
+use crate::auth::Denial;
 use crate::broker::{Broker, Mail, Publisher, Refused};
 use crate::lanes::{COMBINED, Payload, lane_for};
 use crate::routes::Route;
@@ -44,6 +48,7 @@ pub struct Service {
     broker: Arc<Broker>,
     fanout: Fanout,
     sessions: Sessions,
+    passes: Passes,
     agreements: Agreements,
 }
 
@@ -53,18 +58,19 @@ impl Service {
     pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy, common: &Policy) -> Self {
         let agreements = Agreements::new(common);
         let fanout = Fanout::new(shard, slots, slow, Publisher::new(broker.deflate));
-        Self { broker, fanout, sessions: Sessions::default(), agreements }
+        Self { broker, fanout, sessions: Sessions::default(), passes: Passes::default(), agreements }
     }
 
-    /// What a connection that asks for `route` is to do, or why it may not.
-    fn role(&self, route: Route, opening: &Opening<'_>) -> Result<Role, Response> {
+    /// What a connection that asks for `route` is to do and as whom, or why it may not.
+    fn role(&self, route: Route, opening: &Opening<'_>, now_us: u64) -> Result<(Role, Option<Pass>), Response> {
+        let (request, peer) = (opening.request, opening.peer);
         match route {
-            Route::Echo => Ok(Role::Echo),
-            Route::Subscribe(name) => self.subscribing(agreements::lane(opening.subprotocol), &[name]),
-            Route::Combined(names) => self.subscribing(COMBINED, &names),
+            Route::Echo => Ok((Role::Echo, None)),
+            Route::Subscribe(name) => self.subscribing(agreements::lane(opening.subprotocol), opening, &[name], now_us),
+            Route::Combined(names) => self.subscribing(COMBINED, opening, &names, now_us),
             Route::PublishSocket(name) => {
-                self.broker.publish.check(&http::credentials(opening.request)).map_err(http::denied)?;
-                Ok(Role::Publisher(self.open(&name)?))
+                let pass = self.admit_publisher(self.grant(request, now_us)?, peer, &name, now_us)?;
+                Ok((Role::Publisher(self.open(&name)?), Some(pass)))
             }
             Route::Page | Route::Script | Route::Health | Route::Topics | Route::PublishOnce(_) => {
                 Err(http::no_socket_here())
@@ -72,9 +78,35 @@ impl Service {
         }
     }
 
-    fn subscribing(&self, lane: ringwire_hub::LaneId, names: &[TopicName]) -> Result<Role, Response> {
+    fn subscribing(
+        &self,
+        lane: ringwire_hub::LaneId,
+        opening: &Opening<'_>,
+        names: &[TopicName],
+        now_us: u64,
+    ) -> Result<(Role, Option<Pass>), Response> {
+        let pass = self.admit_subscriber(self.grant(opening.request, now_us)?, opening.peer, names, now_us)?;
         let topics = names.iter().map(|name| self.open(name)).collect::<Result<_, _>>()?;
-        Ok(Role::Subscribing(Box::new(Subscribing { lane, topics })))
+        Ok((Role::Subscribing(Box::new(Subscribing { lane, topics })), Some(pass)))
+    }
+
+    /// Closes connections whose tokens have expired.
+    fn end_expired(&mut self, cx: &mut Context<'_, Mail>) {
+        let now_us = cx.wall_clock_us();
+        while let Some(connection) = self.passes.next_expired(now_us) {
+            cx.close(connection, Denial::Expired.close_code(), &Denial::Expired.to_string());
+        }
+        self.await_expiry(cx);
+    }
+
+    /// Asks to be called when the next token expires.
+    fn await_expiry(&self, cx: &mut Context<'_, Mail>) {
+        // A clock that is set may jump meanwhile.
+        const LONGEST: Duration = Duration::from_secs(60);
+        if let Some(expires_us) = self.passes.next_expiry_us() {
+            let wait = Duration::from_micros(expires_us.saturating_sub(cx.wall_clock_us()));
+            cx.tick_at(cx.now() + wait.min(LONGEST));
+        }
     }
 
     fn open(&self, name: &TopicName) -> Result<Arc<Topic>, Response> {
@@ -92,12 +124,16 @@ impl Handler for Service {
         Arc::clone(self.agreements.policy(request))
     }
 
-    fn on_upgrade(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
+    fn on_upgrade(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, opening: &Opening<'_>) -> Upgrade {
         let request = opening.request;
         let route = Route::parse(request.path(), request.query()).map_err(|fault| http::fault(&fault));
-        match route.and_then(|route| self.role(route, opening)) {
-            Ok(role) => {
+        match route.and_then(|route| self.role(route, opening, cx.wall_clock_us())) {
+            Ok((role, pass)) => {
                 self.sessions.insert(connection, role);
+                if let Some(pass) = pass {
+                    self.passes.insert(connection, pass);
+                    self.await_expiry(cx);
+                }
                 Accept::default().into()
             }
             Err(response) => response.into(),
@@ -128,7 +164,9 @@ impl Handler for Service {
                     Message::Text(text) => Payload::Text(text.as_str()),
                     Message::Binary(bytes) => Payload::Binary(bytes),
                 };
-                if let Err(refused) = self.fanout.publish(cx, &self.broker, topic, payload) {
+                if let Err(why) = self.passes.may_publish(connection, payload.len(), cx.wall_clock_us()) {
+                    cx.close(connection, unpublished(why), &why.to_string());
+                } else if let Err(refused) = self.fanout.publish(cx, &self.broker, topic, payload) {
                     cx.close(connection, close_code(refused), &refused.to_string());
                 }
             }
@@ -141,6 +179,7 @@ impl Handler for Service {
     }
 
     fn on_close(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, _reason: &CloseReason) {
+        self.passes.remove(connection);
         let Some(session) = self.sessions.remove(connection) else { return };
         if let Role::Subscriber(count) = session.role {
             self.fanout.unsubscribe(session.subscriber());
@@ -173,6 +212,7 @@ impl Handler for Service {
 
     fn on_tick(&mut self, cx: &mut Context<'_, Mail>) {
         self.fanout.retry(cx);
+        self.end_expired(cx);
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_, Mail>) {
@@ -214,6 +254,14 @@ fn echo(cx: &mut Context<'_, Mail>, connection: ConnectionId, message: &Message<
 fn close_slow(cx: &mut Context<'_, Mail>, connection: ConnectionId) {
     let code = CloseCode::new(SLOW_CONSUMER);
     cx.close(connection, code, "slow consumer: this connection reads too slowly; reconnect to go on");
+}
+
+/// The code of the close frame that ends a publisher's connection.
+fn unpublished(why: Unpublished) -> CloseCode {
+    match why {
+        Unpublished::TooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
+        Unpublished::Denied(denial) => denial.close_code(),
+    }
 }
 
 fn close_code(refused: Refused) -> CloseCode {

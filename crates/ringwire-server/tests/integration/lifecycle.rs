@@ -22,9 +22,18 @@ fn it_says_where_it_listens_and_on_what() {
 }
 
 #[test]
-fn beyond_loopback_publishing_is_closed_and_it_says_so() {
+fn beyond_loopback_it_does_not_start_unless_something_protects_it() {
+    let (words, code) = failure(&["--listen", "0.0.0.0:0", "--feed", "none"]);
+    assert_eq!(code, 2);
+    for part in ["--listen", "0.0.0.0:0", "[auth]", "--publish-token", "--insecure"] {
+        assert!(words.contains(part), "{part} is not in: {words}");
+    }
+}
+
+#[test]
+fn insecure_beyond_loopback_publishing_is_closed_and_it_says_so() {
     let mut command = ringwire();
-    command.args(["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--shards", "1", "--feed", "none"]);
+    command.args(["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--shards", "1", "--feed", "none", "--insecure"]);
     let mut process = Process::start(command);
     let mut lines = Vec::new();
     while lines.last().is_none_or(|line| line != "ready") {

@@ -170,7 +170,7 @@ fn pages_of_other_origins_do_not_publish() {
 fn with_a_token_only_who_presents_it_publishes() {
     let server = Server::start(&["--publish-token", "s3cret"]);
     let none = server.publish("a", "x");
-    assert_eq!((none.status, none.header("www-authenticate")), (401, Some("Bearer realm=\"publish\"")));
+    assert_eq!((none.status, none.header("www-authenticate")), (401, Some("Bearer realm=\"ringwire\"")));
     for (authorization, status) in [("Bearer s3cret", 200), ("Bearer other", 401)] {
         let headers = [("Authorization", authorization)];
         assert_eq!(server.request("POST", "/publish/a", &headers, b"x").status, status);

@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A command of the binary, with no token from outside.
 pub(crate) fn ringwire() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringwire"));
-    command.env_remove("RINGWIRE_PUBLISH_TOKEN");
+    command.env_remove("RINGWIRE_PUBLISH_TOKEN").env_remove("RINGWIRE_HMAC_SECRET");
     command
 }
 
