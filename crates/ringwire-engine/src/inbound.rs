@@ -19,6 +19,7 @@ use crate::http;
 use crate::pace::MESSAGE_WORK_BYTES;
 use crate::shard::Shard;
 use crate::teardown::Leave;
+use crate::tls::TLS_HANDSHAKE;
 
 /// What looking at bytes as HTTP came to.
 pub(crate) enum Step {
@@ -283,15 +284,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         // The decoder is out of its connection meanwhile, so that handlers may touch any connection while they hold
         // the message.
         let Some(mut decoder) = self.take_decoder(slot) else { return };
+        let is_extended = self.core.slab.at(slot).extension().is_some();
         let mut at = 0;
         while at < bytes.len() {
-            if self.has_had_its_turn(slot) {
+            if self.turn_is_full() || (is_extended && !self.core.pace.has_time_for(slot)) {
                 self.hold(slot, &bytes[at..]);
                 break;
             }
-            let before = decoder.assembly_bytes();
+            let before = if is_extended { decoder.assembly_bytes() } else { 0 };
             let extension = self.core.slab.at(slot).extension();
-            let is_extended = extension.is_some();
             match decoder.decode_with(&mut bytes[at..], extension) {
                 Ok(step) => {
                     at += step.consumed;
@@ -389,9 +390,6 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 }
-
-/// First byte of a TLS record that carries a handshake (RFC 8446 §5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Length of a request's head with the empty line that ends it.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {

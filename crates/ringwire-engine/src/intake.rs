@@ -19,12 +19,10 @@ pub(crate) type Waiting = VecDeque<Completion>;
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// Deals with what has completed, and with what waited for this turn.
     pub(crate) fn take_in(&mut self) {
-        let most = self.core.options.turn_bytes_max;
-        let mut read = 0;
-        while read < most
+        while self.room() > 0
             && let Some(completion) = self.waiting.pop_front()
         {
-            read += received_bytes(&completion.event);
+            self.core.pace.read(received_bytes(&completion.event));
             self.on_completion(completion);
         }
         while let Some(completion) = self.driver.complete() {
@@ -33,10 +31,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 completion.event,
                 Event::Received(_) | Event::EndOfStream | Event::NoBuffers | Event::ReceiveFailed(_)
             );
-            if is_inbound && (read >= most || !self.waiting.is_empty()) {
+            if is_inbound && (self.room() == 0 || !self.waiting.is_empty()) {
                 self.waiting.push_back(completion);
             } else {
-                read += received_bytes(&completion.event);
+                self.core.pace.read(received_bytes(&completion.event));
                 self.on_completion(completion);
             }
         }

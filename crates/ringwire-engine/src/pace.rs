@@ -1,5 +1,8 @@
 //! How much is read in a turn: from one connection, and from all of them.
 //!
+//! A turn reads so many bytes ([`EngineOptions::turn_bytes_max`](crate::EngineOptions::turn_bytes_max)) and leaves the
+//! rest to the next one. What is received beyond that is not looked at (`intake.rs`); of what is held, a part is.
+//!
 //! Four things hold a connection up. Too much waits for its peer to read: then it goes on when that is out. Or its request
 //! is still to be answered: then it goes on in the turn behind the answer. Or the connection has had its part of the turn,
 //! or the turn as a whole is full: then it goes on in the next turn, before what comes in then, and in the order in which
@@ -14,7 +17,7 @@ use std::collections::VecDeque;
 
 use ringwire_ring::{Driver, Op};
 
-use crate::connection::Life;
+use crate::connection::{Life, Protocol};
 use crate::handler::Handler;
 use crate::shard::Shard;
 
@@ -30,6 +33,8 @@ const STAGED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How far a turn has come.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
+    /// Bytes that were received, or held and decoded.
+    read: usize,
     /// Bytes of messages made for all connections with an extension.
     bytes: usize,
     /// Of these, for the connection in this slot, the latest.
@@ -39,6 +44,11 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// So many bytes were received, or are decoded that were held.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.read += bytes;
+    }
+
     /// So many bytes of messages were made for a connection with an extension.
     pub(crate) fn work(&mut self, slot: u32, bytes: usize) {
         self.bytes += bytes;
@@ -58,7 +68,8 @@ impl Pace {
         !self.deferred.is_empty()
     }
 
-    fn has_time_for(&self, slot: u32) -> bool {
+    /// Whether a connection with an extension may have a further message decoded.
+    pub(crate) fn has_time_for(&self, slot: u32) -> bool {
         let latest = if self.latest.0 == slot { self.latest.1 } else { 0 };
         self.bytes < INFLATED_BYTES_MAX && latest < CONNECTION_BYTES_MAX
     }
@@ -68,10 +79,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     /// A turn begins: those go on that the one before had no time for.
     pub(crate) fn go_on(&mut self) {
         let pace = &mut self.core.pace;
-        (pace.bytes, pace.latest) = (0, (0, 0));
+        (pace.read, pace.bytes, pace.latest) = (0, 0, (0, 0));
         // Those that are held up again come behind these.
         for _ in 0..pace.deferred.len() {
-            if self.turn_is_full() || self.core.pace.bytes >= INFLATED_BYTES_MAX {
+            if self.turn_is_full() || self.room() == 0 || self.core.pace.bytes >= INFLATED_BYTES_MAX {
                 return;
             }
             let Some(slot) = self.core.pace.deferred.pop_front() else { return };
@@ -81,20 +92,22 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
+    /// Bytes that the turn still reads.
+    pub(crate) fn room(&self) -> usize {
+        self.core.options.turn_bytes_max.saturating_sub(self.core.pace.read)
+    }
+
     /// Whether nothing more can be made of what came in: until the next turn, when memory has been made.
     pub(crate) fn turn_is_full(&mut self) -> bool {
         self.driver.stage().staged_bytes() > STAGED_BYTES_MAX
             || self.core.memory_bytes > self.core.options.limits.memory_bytes_max
     }
 
-    /// Whether no more messages of this WebSocket are for this turn.
-    pub(crate) fn has_had_its_turn(&mut self, slot: u32) -> bool {
-        let is_extended = self.core.slab.at(slot).extension().is_some();
-        self.turn_is_full() || (is_extended && !self.core.pace.has_time_for(slot))
-    }
-
     /// Keeps what came in for later: until what waits for the peer is out, or else for the next turn.
     pub(crate) fn hold(&mut self, slot: u32, bytes: &[u8]) {
+        if matches!(self.core.slab.at(slot).protocol, Protocol::Stream { .. }) {
+            return;
+        }
         self.pause_if_behind(slot);
         if !self.core.slab.at(slot).flags.paused {
             self.pause(slot);
@@ -125,16 +138,23 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
-    /// Goes on with what is held and then reads again, unless too much waits for the peer.
+    /// Goes on with what is held, as far as the turn has room for it, and then reads again; unless too much waits for the
+    /// peer.
     pub(crate) fn resume_if_caught_up(&mut self, slot: u32) {
         let high = self.core.options.limits.backlog_high_bytes;
+        let room = self.room();
         let connection = self.core.slab.at(slot);
         if !connection.flags.paused || connection.waiting_bytes() > high {
             return;
         }
         connection.flags.paused = false;
         let mut held = std::mem::take(&mut connection.held);
+        let rest = held.split_off(held.len().min(room));
+        self.core.pace.read(held.len());
         self.on_plain(slot, &mut held);
+        if !rest.is_empty() && self.core.slab.at(slot).life == Life::Live {
+            self.hold(slot, &rest);
+        }
         let connection = self.core.slab.at(slot);
         let listens = matches!(connection.life, Life::Live | Life::Finishing | Life::Lingering);
         // If the receive is still being cancelled, its end starts the next one.

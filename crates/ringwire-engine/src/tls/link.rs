@@ -63,6 +63,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub(crate) fn on_sealed(&mut self, slot: u32, mut session: Box<Session>, bytes: &mut [u8]) {
         let mut plain = std::mem::take(&mut self.scratch.plain);
         let outcome = session.receive(bytes, &mut plain);
+        // What came before may be whole only with what comes now.
+        self.core.pace.read(plain.len().saturating_sub(bytes.len()));
         let has_output = session.has_output();
         self.core.slab.at(slot).tls = Some(session);
         if has_output {

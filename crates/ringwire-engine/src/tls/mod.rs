@@ -21,7 +21,7 @@ pub use connector::{Connector, Roots};
 pub use error::{CertificateFault, SetupError, TlsError};
 pub use session::{Session, Stream, TlsFacts};
 
-pub(crate) use link::Scratch;
+pub(crate) use link::{Scratch, TLS_HANDSHAKE};
 
 use std::sync::Arc;
 use std::time::Duration;

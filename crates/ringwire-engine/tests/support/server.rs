@@ -53,7 +53,7 @@ pub(crate) struct Seen {
     pub(crate) drained: usize,
     /// Who asked for the WebSockets that were accepted.
     pub(crate) peers: Vec<Peer>,
-    /// The most payload bytes that came in as messages in one turn.
+    /// The most payload bytes that came in as messages or bodies in one turn.
     pub(crate) turn_bytes_max: usize,
     /// Messages that [`Ask::Fill`] found room for.
     pub(crate) filled: usize,
@@ -105,7 +105,7 @@ pub(crate) const NO_ECHO: &[u8] = b"no echo";
 /// Echoes, and keeps accounts.
 struct Probe {
     accounts: Arc<Accounts>,
-    /// Payload bytes of this turn's messages.
+    /// Payload bytes of this turn's messages and bodies.
     turn_bytes: usize,
     /// Connections accepted and not ended, and whether they were opened.
     open: HashMap<ConnectionId, bool>,
@@ -422,6 +422,7 @@ impl Handler for Probe {
         body: &mut [u8],
     ) -> Answer {
         self.note(|seen| seen.requests += 1);
+        self.turn_bytes += body.len();
         if request.path() == "/peer" {
             return Response::text(200, about(peer)).into();
         }
