@@ -30,7 +30,7 @@ pub use self::hub::HubOptions;
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
-pub use self::users::{SessionLimits, UserLimits};
+pub use self::users::UserLimits;
 
 use crate::access::PublishAccess;
 use crate::config::{Config, Section};
@@ -50,8 +50,6 @@ pub struct Options {
     pub auth: AuthOptions,
     /// What a user may have and do.
     pub users: UserLimits,
-    /// What a connection of the native protocol may have and do.
-    pub sessions: SessionLimits,
     /// What becomes of a subscriber that reads too slowly.
     pub slow: SlowPolicy,
     /// What holds for topics as such.
@@ -141,7 +139,6 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let auth = root.section("auth", auth::auth);
     auth::protect(&mut root, &engine.listen, &tls, &auth, &publish);
     let users = root.section("users", users::users);
-    let sessions = root.section("sessions", users::sessions);
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
     let hub = root.section("hub", hub::hub);
     let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
@@ -151,7 +148,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options { engine, tls, feed, publish, auth, users, sessions, slow, hub, topics, origin, deflate },
+        Options { engine, tls, feed, publish, auth, users, slow, hub, topics, origin, deflate },
         reading.effective,
         reading.known,
     ))

@@ -4,23 +4,39 @@
 //! connections are counted. Others cost 8 bytes of a table.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use ringwire_codec::http::Request;
-use ringwire_engine::{ConnectionId, Peer, Response};
+use ringwire_engine::{ConnectionId, Context, Peer, Response};
 use ringwire_hub::TopicName;
 
 use super::{Service, http};
 use crate::auth::{Denial, Grant, Rate, Seat};
-use crate::broker::Broker;
+use crate::broker::{Broker, Mail};
+use crate::lanes::PAYLOAD_BYTES_MAX;
 use crate::options::TopicRule;
 
 /// Who a connection is.
 #[derive(Debug)]
 pub(super) struct Pass {
-    pub(super) grant: Grant,
-    pub(super) seat: Seat,
-    /// What it publishes, where it always is the same topic.
-    publishing: Option<Publishing>,
+    grant: Grant,
+    seat: Seat,
+    /// Where it comes from, for who may become another user.
+    address: Option<IpAddr>,
+    purpose: Purpose,
+}
+
+/// What a connection is let in for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// To receive, or to publish without a limit of its own.
+    Any,
+    /// To publish to one topic.
+    Publishing(Publishing),
+    /// To speak the native protocol, in which it may show another token.
+    #[allow(dead_code, reason = "for the native protocol")]
+    Session,
 }
 
 /// What a connection that publishes to one topic must keep to.
@@ -40,11 +56,11 @@ pub(super) enum Unpublished {
 impl Pass {
     /// Whether nothing of it will be asked for.
     fn is_idle(&self) -> bool {
-        self.grant.expires_us.is_none() && !self.seat.is_counted() && self.publishing.is_none()
+        self.grant.expires_us.is_none() && !self.seat.is_counted() && matches!(self.purpose, Purpose::Any)
     }
 
     fn may_publish(&mut self, bytes: usize, now_us: u64) -> Result<(), Unpublished> {
-        if let Some(publishing) = &mut self.publishing {
+        if let Purpose::Publishing(publishing) = &mut self.purpose {
             let max = publishing.entry_bytes_max;
             if bytes > max {
                 return Err(Unpublished::TooLong { max });
@@ -82,9 +98,7 @@ impl Passes {
         if id.slot() >= self.slots.len() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
-        if let Some(expires_us) = pass.grant.expires_us {
-            self.expiring.insert((expires_us, id.slot()), id);
-        }
+        self.expiring.extend(pass.grant.expires_us.map(|expires_us| ((expires_us, id.slot()), id)));
         self.slots[id.slot()] = Some((id, Box::new(pass)));
     }
 
@@ -104,15 +118,64 @@ impl Passes {
         }
     }
 
-    /// A connection whose token has expired; it is named once.
-    pub(super) fn next_expired(&mut self, now_us: u64) -> Option<ConnectionId> {
-        let entry = self.expiring.first_entry().filter(|entry| entry.key().0 <= now_us)?;
-        Some(entry.remove())
+    /// A connection shows another token: from now on it is counted for that one's user, and ends when that one expires.
+    /// One whose token expired meanwhile is being closed, and stays what it was.
+    ///
+    /// # Errors
+    /// If the user has all the connections that a user may have; then nothing has changed.
+    #[allow(dead_code, reason = "for the native protocol")]
+    pub(super) fn renew(
+        &mut self,
+        cx: &mut Context<'_, Mail>,
+        broker: &Broker,
+        id: ConnectionId,
+        grant: &Grant,
+    ) -> Result<(), Denial> {
+        let Some(Some((own, pass))) = self.slots.get_mut(id.slot()) else { return Ok(()) };
+        if *own != id {
+            return Ok(());
+        }
+        if pass.grant.user != grant.user {
+            pass.seat = broker.users.seat(grant, pass.address, cx.wall_clock_us())?;
+        }
+        if let Some(expires_us) = pass.grant.expires_us {
+            self.expiring.remove(&(expires_us, id.slot()));
+        }
+        pass.grant = grant.clone();
+        self.expiring.extend(grant.expires_us.map(|expires_us| ((expires_us, id.slot()), id)));
+        self.await_expiry(cx);
+        Ok(())
     }
 
-    /// When the next token expires, in microseconds since 1970.
-    pub(super) fn next_expiry_us(&self) -> Option<u64> {
-        self.expiring.keys().next().map(|(expires_us, _)| *expires_us)
+    /// Counts a publish on a connection for its user.
+    ///
+    /// # Errors
+    /// If the user publishes too fast.
+    #[allow(dead_code, reason = "for the native protocol")]
+    pub(super) fn count_publish(&self, id: ConnectionId, now_us: u64) -> Result<(), Denial> {
+        match self.slots.get(id.slot()) {
+            Some(Some((own, pass))) if *own == id => pass.seat.publish(now_us),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes connections whose tokens have expired.
+    pub(super) fn end_expired(&mut self, cx: &mut Context<'_, Mail>) {
+        let now_us = cx.wall_clock_us();
+        while let Some(entry) = self.expiring.first_entry().filter(|entry| entry.key().0 <= now_us) {
+            cx.close(entry.remove(), Denial::Expired.close_code(), &Denial::Expired.to_string());
+        }
+        self.await_expiry(cx);
+    }
+
+    /// Asks to be called when the next token expires.
+    pub(super) fn await_expiry(&self, cx: &mut Context<'_, Mail>) {
+        // A clock that is set may jump meanwhile.
+        const LONGEST: Duration = Duration::from_secs(60);
+        if let Some((expires_us, _)) = self.expiring.keys().next() {
+            let wait = Duration::from_micros(expires_us.saturating_sub(cx.wall_clock_us()));
+            cx.tick_at(cx.now() + wait.min(LONGEST));
+        }
     }
 }
 
@@ -139,7 +202,7 @@ impl Service {
         for name in names {
             grant.may_subscribe(&self.broker.rules, name).map_err(|denial| http::denied_topic(denial, name))?;
         }
-        self.seated(grant, peer, None, now_us)
+        self.seated(grant, peer, Purpose::Any, now_us)
     }
 
     /// Lets in who has `grant`, to publish to this topic.
@@ -159,14 +222,24 @@ impl Service {
             entry_bytes_max: rule.entry_bytes_max,
             rate: rule.publish_rate.map(|limit| Rate::new(limit, now_us)),
         };
-        let has_limits = rule.publish_rate.is_some() || rule.entry_bytes_max < crate::lanes::PAYLOAD_BYTES_MAX;
-        self.seated(grant, peer, has_limits.then_some(publishing), now_us)
+        let has_limits = rule.publish_rate.is_some() || rule.entry_bytes_max < PAYLOAD_BYTES_MAX;
+        let purpose = if has_limits { Purpose::Publishing(publishing) } else { Purpose::Any };
+        self.seated(grant, peer, purpose, now_us)
     }
 
-    fn seated(&self, grant: Grant, peer: &Peer, publishing: Option<Publishing>, now_us: u64) -> Result<Pass, Response> {
+    /// Lets in who has `grant`, to speak the native protocol.
+    ///
+    /// # Errors
+    /// Why not, as an answer.
+    #[allow(dead_code, reason = "for the native protocol")]
+    pub(super) fn admit_session(&self, grant: Grant, peer: &Peer, now_us: u64) -> Result<Pass, Response> {
+        self.seated(grant, peer, Purpose::Session, now_us)
+    }
+
+    fn seated(&self, grant: Grant, peer: &Peer, purpose: Purpose, now_us: u64) -> Result<Pass, Response> {
         let address = peer.address.map(|address| address.ip());
         let seat = self.broker.users.seat(&grant, address, now_us).map_err(http::denied)?;
-        Ok(Pass { grant, seat, publishing })
+        Ok(Pass { grant, seat, address, purpose })
     }
 }
 

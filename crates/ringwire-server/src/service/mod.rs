@@ -18,7 +18,6 @@ mod http;
 mod session;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringwire_codec::handshake::Policy;
 use ringwire_codec::http::Request;
@@ -34,7 +33,6 @@ use self::agreements::Agreements;
 pub use self::agreements::{COMBINED_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use self::fanout::{Fanout, PullOutcome};
 use self::session::{Role, Sessions, Subscribing};
-use crate::auth::Denial;
 use crate::broker::{Broker, Mail, Publisher, Refused};
 use crate::lanes::{COMBINED, Payload, lane_for};
 use crate::routes::Route;
@@ -90,25 +88,6 @@ impl Service {
         Ok((Role::Subscribing(Box::new(Subscribing { lane, topics })), Some(pass)))
     }
 
-    /// Closes connections whose tokens have expired.
-    fn end_expired(&mut self, cx: &mut Context<'_, Mail>) {
-        let now_us = cx.wall_clock_us();
-        while let Some(connection) = self.passes.next_expired(now_us) {
-            cx.close(connection, Denial::Expired.close_code(), &Denial::Expired.to_string());
-        }
-        self.await_expiry(cx);
-    }
-
-    /// Asks to be called when the next token expires.
-    fn await_expiry(&self, cx: &mut Context<'_, Mail>) {
-        // A clock that is set may jump meanwhile.
-        const LONGEST: Duration = Duration::from_secs(60);
-        if let Some(expires_us) = self.passes.next_expiry_us() {
-            let wait = Duration::from_micros(expires_us.saturating_sub(cx.wall_clock_us()));
-            cx.tick_at(cx.now() + wait.min(LONGEST));
-        }
-    }
-
     fn open(&self, name: &TopicName) -> Result<Arc<Topic>, Response> {
         self.broker.open(name).map_err(|error| {
             let OpenError::TooMany { .. } = error;
@@ -132,7 +111,7 @@ impl Handler for Service {
                 self.sessions.insert(connection, role);
                 if let Some(pass) = pass {
                     self.passes.insert(connection, pass);
-                    self.await_expiry(cx);
+                    self.passes.await_expiry(cx);
                 }
                 Accept::default().into()
             }
@@ -212,7 +191,7 @@ impl Handler for Service {
 
     fn on_tick(&mut self, cx: &mut Context<'_, Mail>) {
         self.fanout.retry(cx);
-        self.end_expired(cx);
+        self.passes.end_expired(cx);
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_, Mail>) {

@@ -1,4 +1,4 @@
-//! Each rule about `[auth]`, `[users]`, `[sessions]`, and about who may be served beyond this machine.
+//! Each rule about `[auth]` and `[users]`, and about who may be served beyond this machine.
 
 use super::*;
 
@@ -79,11 +79,9 @@ fn a_secret_may_come_by_flag() {
 }
 
 #[test]
-fn limits_of_users_and_sessions_are_off_at_zero() {
-    let options = file("users.connections_max = 3\nsessions.requests_per_second_max = 0\n").unwrap();
+fn limits_of_users_are_off_at_zero() {
+    let options = file("users.connections_max = 3\n").unwrap();
     assert_eq!(options.users, UserLimits { connections_max: Some(3), publishes: None });
-    assert_eq!(options.sessions.requests, None);
-    assert_eq!(file("").unwrap().sessions, SessionLimits::default());
     let found = faults_of_file("users.publishes_burst = 5\n");
     assert!(found[0].contains("publishes_per_second_max says that there is none"), "{found:?}");
 }
