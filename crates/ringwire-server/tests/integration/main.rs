@@ -1,5 +1,6 @@
 //! The binary itself, with real sockets on loopback, a port of its own for each test, and every wait bounded.
 
+mod access;
 mod client;
 mod deflate;
 mod fanout;
