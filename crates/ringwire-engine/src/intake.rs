@@ -31,7 +31,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 completion.event,
                 Event::Received(_) | Event::EndOfStream | Event::NoBuffers | Event::ReceiveFailed(_)
             );
-            if is_inbound && (self.room() == 0 || !self.waiting.is_empty()) {
+            // While anything waits, this turn has read enough: the order is kept.
+            if is_inbound && self.room() == 0 {
                 self.waiting.push_back(completion);
             } else {
                 self.core.pace.read(received_bytes(&completion.event));

@@ -6,25 +6,5 @@ mod support;
 /// Whether clients and servers speak TLS.
 const SECURE: bool = true;
 
-#[path = "faults/admission.rs"]
-mod admission;
-#[path = "faults/answers.rs"]
-mod answers;
-#[path = "faults/closing.rs"]
-mod closing;
-#[path = "faults/deflate.rs"]
-mod deflate;
-#[path = "faults/http.rs"]
-mod http;
-#[path = "faults/limits.rs"]
-mod limits;
-#[path = "faults/load.rs"]
-mod load;
-#[path = "faults/pace.rs"]
-mod pace;
-#[path = "faults/peers.rs"]
-mod peers;
-#[path = "faults/sessions.rs"]
-mod sessions;
-#[path = "faults/streams.rs"]
-mod streams;
+#[path = "faults/common.rs"]
+mod common;

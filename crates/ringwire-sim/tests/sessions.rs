@@ -148,7 +148,10 @@ impl Peer for Visitor {
     }
 }
 
-/// Sends every message back.
+/// Sends every message back but this one.
+const QUIET: &[u8] = b"quiet";
+
+/// Sends messages back.
 struct Echo;
 
 impl Handler for Echo {
@@ -159,7 +162,9 @@ impl Handler for Echo {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_, ()>, id: ConnectionId, message: Message<'_>) {
-        cx.send(id, MessageKind::Text, message.bytes()).expect("open");
+        if message.bytes() != QUIET {
+            cx.send(id, MessageKind::Text, message.bytes()).expect("open");
+        }
     }
 }
 
@@ -269,7 +274,12 @@ fn idle_time_runs_from_the_last_message_and_pings_do_not_move_it() {
     };
     let text = (30 * SECOND, frame(Opcode::Text, b"x"));
     let pings = (1..12).map(|n| (n * 10 * SECOND + 30 * SECOND, frame(Opcode::Ping, b"")));
-    let seen = run(set, vec![Plan { sends: [text].into_iter().chain(pings).collect(), ..Plan::default() }]).remove(0);
+    let quiet = Plan { sends: vec![(30 * SECOND, frame(Opcode::Text, QUIET))], ..Plan::default() };
+    let mut seen = run(set, vec![Plan { sends: [text].into_iter().chain(pings).collect(), ..Plan::default() }, quiet]);
+    let quiet = seen.pop().expect("two");
+    let close = quiet.iter().find(|(_, sight)| *sight == Sight::Close(1000)).expect("it ends");
+    assert_about(close.0, 130 * SECOND);
+    let seen = seen.remove(0);
     let [(text, Sight::Text), (close, Sight::Close(1000)), (_, Sight::End)] = &seen[..] else { panic!("{seen:?}") };
     assert_about(*close - *text, 100 * SECOND);
 }

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ringwire_engine::codec::Opcode;
+use ringwire_engine::ring::Clock;
 use ringwire_engine::{CloseReason, EngineOptions, Limits};
 
 use crate::support::client::{Client, Heard};
-use crate::support::server::{Server, options, pause};
+use crate::support::server::{Server, WHICH_SHARD, options, pause};
 
 /// A loopback address that is not the usual one.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -221,22 +222,39 @@ fn over_the_memory_of_the_process_the_connection_that_holds_most_goes_whichever_
     options.shards = Some(2);
     options.limits.process_memory_bytes_max = 6 * MIB;
     let server = Server::start(options);
-    let mut thin: Vec<_> = (0..16).map(|_| server.open()).collect();
-    let mut fat = server.open();
+    // The one that must go is alone on its shard; the sum is passed by the other's.
+    let (mut fat, mut thin) = (None, Vec::new());
+    let mut others = Vec::new();
+    while fat.is_none() || thin.len() < 16 {
+        let mut client = server.open();
+        client.send(Opcode::Text, WHICH_SHARD);
+        let is_first = client.hear() == Heard::Text("0".to_owned());
+        match (is_first, &fat) {
+            (true, None) => fat = Some(client),
+            (true, Some(_)) => others.push(client),
+            (false, _) => thin.push(client),
+        }
+    }
+    let mut fat = fat.expect("one");
     let hoard = fat.frame(true, Opcode::Binary, &vec![1; 5 * MIB]);
     fat.write(&hoard[..4 * MIB]);
+    // Its shard has read all of that, and sleeps.
+    pause(Duration::from_millis(300));
     let frames: Vec<_> = thin.iter_mut().map(|client| client.frame(true, Opcode::Binary, &[5; 250_000])).collect();
+    let clock = Clock::start();
     for (client, frame) in thin.iter_mut().zip(&frames) {
         client.write(&frame[..200_000]);
     }
-    // One of the two shards comes to be over the sum; the other may have the connection that must go.
     assert_eq!(server.ended(1), [CloseReason::Shed]);
+    // It was told, and did not come upon it by itself when a deadline woke it.
+    assert!(clock.now().since(Default::default()) < Duration::from_secs(5));
     for (mut client, frame) in thin.into_iter().zip(frames) {
         client.write(&frame[200_000..]);
         assert_eq!(client.hear(), Heard::Binary(vec![5; 250_000]));
         client.leave();
     }
     assert!(matches!(fat.hear(), Heard::End(_)));
+    others.into_iter().for_each(Client::leave);
     assert_eq!(server.seen(|seen| seen.reasons.iter().filter(|&reason| *reason == CloseReason::Shed).count()), 1);
     server.finish();
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ringwire_engine::{CloseReason, EngineOptions, Timeout};
 
+use crate::support::census::resident_bytes;
 use crate::support::client::Heard;
-use crate::support::server::{Ask, Server, options, resident_bytes};
+use crate::support::server::{Ask, Server, options};
 
 fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()

@@ -8,8 +8,9 @@ use ringwire_engine::EngineOptions;
 use ringwire_engine::codec::Opcode;
 use ringwire_engine::ring::Clock;
 
+use crate::support::census::resident_bytes;
 use crate::support::client::{Client, Heard, PATIENCE};
-use crate::support::server::{Ask, Server, options, pause, resident_bytes};
+use crate::support::server::{Ask, Server, options, pause};
 
 #[test]
 fn eight_small_buffers_serve_many_connections() {

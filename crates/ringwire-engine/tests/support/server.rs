@@ -23,6 +23,7 @@ use ringwire_engine::{
 use ringwire_engine::tls::{TlsFacts, Transport};
 
 use super::answers::Answers;
+use super::census::{descriptors, wait_for_sockets};
 use super::certificates;
 use super::client::{Client, PATIENCE};
 
@@ -83,6 +84,8 @@ pub(crate) enum Ask {
     CloseAll(CloseCode),
     /// To ping all that are open.
     PingAll(&'static [u8]),
+    /// To send so many messages of 64 KiB to all that are open, each batch as soon as the one before is out.
+    FeedAll(usize),
     /// To send messages of [`FILLING_BYTES`] to all that are open, as many as find room.
     Fill,
     /// To answer all requests that are to be answered later.
@@ -102,11 +105,16 @@ pub(crate) const FILLING_BYTES: usize = 4096;
 /// A message that begins so is not echoed.
 pub(crate) const NO_ECHO: &[u8] = b"no echo";
 
+/// The message that is answered with the number of the connection's shard.
+pub(crate) const WHICH_SHARD: &[u8] = b"which shard?";
+
 /// Echoes, and keeps accounts.
 struct Probe {
     accounts: Arc<Accounts>,
     /// Payload bytes of this turn's messages and bodies.
     turn_bytes: usize,
+    /// Messages that are still to be sent.
+    feeds: HashMap<ConnectionId, usize>,
     /// Connections accepted and not ended, and whether they were opened.
     open: HashMap<ConnectionId, bool>,
     answers: Answers,
@@ -129,50 +137,6 @@ pub(crate) fn options() -> EngineOptions {
 pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(|failed_before| failed_before.into_inner())
-}
-
-/// Descriptors of this process that only an engine has: rings and what wakes them. Sockets are counted by themselves:
-/// an engine's are in its ring, not in this table.
-fn descriptors() -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").expect("procfs");
-    let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    let is_engines = |link: &std::path::PathBuf| {
-        let link = link.to_string_lossy();
-        link.contains("[io_uring]") || link.contains("[eventfd]")
-    };
-    links.filter(is_engines).count()
-}
-
-/// Sockets with this local port that somebody holds: listeners, and connections whose server has not closed them. Those
-/// that the kernel alone still has, to see them out, have no inode.
-fn held_sockets(port: u16) -> usize {
-    let lines = |table: &str| std::fs::read_to_string(table).unwrap_or_default();
-    let tables = [lines("/proc/net/tcp"), lines("/proc/net/tcp6")];
-    let sockets = tables.iter().flat_map(|table| table.lines().skip(1)).filter(|line| {
-        let mut fields = line.split_whitespace();
-        let local = fields.nth(1).and_then(|address| address.rsplit(':').next());
-        let inode = fields.nth(7);
-        local.is_some_and(|hex| u16::from_str_radix(hex, 16) == Ok(port)) && inode.is_some_and(|inode| inode != "0")
-    });
-    sockets.count()
-}
-
-/// Waits until so many sockets have this local port; the kernel closes a socket a while after it was told to.
-fn wait_for_sockets(port: u16, count: usize) {
-    for _ in 0..400 {
-        if held_sockets(port) == count {
-            return;
-        }
-        pause(Duration::from_millis(25));
-    }
-    panic!("{} sockets of port {port} are held, not {count}", held_sockets(port));
-}
-
-/// Resident memory of this process.
-pub(crate) fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs");
-    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
-    pages * 4096
 }
 
 impl Server {
@@ -315,7 +279,16 @@ impl Probe {
             Arc::new(Policy { extension: Some(Arc::new(Deflate::new(options))), ..Policy::default() })
         };
         let deflate = [policy(true), policy(false)];
-        Self { accounts, turn_bytes: 0, open: HashMap::new(), answers: Answers::default(), deflate }
+        let (answers, feeds, open) = (Answers::default(), HashMap::new(), HashMap::new());
+        Self { accounts, turn_bytes: 0, feeds, open, answers, deflate }
+    }
+
+    /// Sends what is still to be sent, until the connection takes no more.
+    fn feed(&mut self, cx: &mut Context<'_, Ask>, connection: ConnectionId) {
+        let Some(left) = self.feeds.get_mut(&connection) else { return };
+        while *left > 0 && cx.send_binary(connection, &[9; 64 * 1024]).is_ok() {
+            *left -= 1;
+        }
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -371,6 +344,10 @@ impl Handler for Probe {
         let stray = self.open.get(&connection) != Some(&true);
         let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
         self.turn_bytes += message.bytes().len();
+        if message.bytes() == WHICH_SHARD {
+            let answer = cx.shard().to_string();
+            return cx.send_text(connection, &answer).expect("it is open");
+        }
         let is_echoed = !message.bytes().starts_with(NO_ECHO);
         let sent = if is_echoed { cx.send(connection, kind, message.bytes()) } else { Ok(()) };
         self.note(|seen| {
@@ -387,12 +364,13 @@ impl Handler for Probe {
         }
     }
 
-    fn on_drained(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId) {
+    fn on_drained(&mut self, cx: &mut Context<'_, Ask>, connection: ConnectionId) {
         let stray = self.open.get(&connection) != Some(&true);
         self.note(|seen| {
             seen.drained += 1;
             seen.strays += usize::from(stray);
         });
+        self.feed(cx, connection);
     }
 
     fn on_close(&mut self, _cx: &mut Context<'_, Ask>, connection: ConnectionId, reason: &CloseReason) {
@@ -492,6 +470,13 @@ impl Handler for Probe {
             }
             Ask::EndStreams => self.answers.streams().for_each(|connection| cx.end_stream(connection)),
             Ask::Wait(until) => drop(until.recv_timeout(PATIENCE)),
+            Ask::FeedAll(messages) => {
+                let open: Vec<_> = self.open.keys().copied().collect();
+                for connection in open {
+                    self.feeds.insert(connection, messages);
+                    self.feed(cx, connection);
+                }
+            }
             Ask::PingAll(payload) => {
                 for &connection in self.open.keys() {
                     cx.ping(connection, payload).expect("it is open");

@@ -263,7 +263,11 @@ impl WebSocketClient {
             return "got all";
         }
         match self.script.ending {
-            Ending::HalfClose => "half-closed",
+            Ending::HalfClose => {
+                assert_eq!(end, Read::End, "{}", self.describe());
+                whole();
+                "half-closed"
+            }
             Ending::AskAndIgnore(code) => {
                 assert_eq!(closed, Some(Some(code)), "{}", self.describe());
                 whole();

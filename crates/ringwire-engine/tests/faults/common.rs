@@ -1,0 +1,13 @@
+//! The tests that are the same in the clear and inside TLS: modules of both `faults.rs` and `faults_tls.rs`.
+
+mod admission;
+mod answers;
+mod closing;
+mod deflate;
+mod http;
+mod limits;
+mod load;
+mod pace;
+mod peers;
+mod sessions;
+mod streams;
