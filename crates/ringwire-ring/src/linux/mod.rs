@@ -1,6 +1,7 @@
 //! The Linux driver: a [`Driver`](crate::Driver) on io_uring.
 
 mod buffers;
+mod datagrams;
 mod enter;
 mod features;
 mod outcome;
@@ -11,6 +12,7 @@ mod table;
 mod thread;
 mod wake;
 
+pub use datagrams::{DATAGRAM_BYTES_MAX, Datagram, DatagramOptions, Datagrams, Multicast};
 pub use features::{Features, Unavailable};
 pub use ring::{Ring, RingOptions};
 pub use thread::{Termination, allowed_cores, avoid_huge_pages, pin_to_core, raise_descriptor_limit};

@@ -1,4 +1,4 @@
-//! Listening sockets.
+//! Sockets with their options and addresses.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -52,13 +52,15 @@ pub(super) fn listen(options: &ListenOptions) -> io::Result<(OwnedFd, SocketAddr
     Ok((socket, address))
 }
 
-fn set(socket: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+/// Sets an option that is a number (setsockopt(2)).
+pub(super) fn set(socket: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: `value` is readable for `len` bytes.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) })
 }
 
-fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
+/// Gives the socket its address.
+pub(super) fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(address) => {
             let raw = libc::sockaddr_in {
@@ -86,7 +88,8 @@ fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+/// The socket's own address.
+pub(super) fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     let mut bytes = [0; size_of::<libc::sockaddr_in6>()];
     let mut len = bytes.len() as libc::socklen_t;
     // SAFETY: `bytes` is writable for `len` bytes.
@@ -96,12 +99,21 @@ fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
 
 /// A new TCP socket.
 pub(super) fn stream(family: Family) -> io::Result<OwnedFd> {
+    socket(family, libc::SOCK_STREAM, libc::IPPROTO_TCP)
+}
+
+/// A new UDP socket.
+pub(super) fn datagram(family: Family) -> io::Result<OwnedFd> {
+    socket(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP)
+}
+
+fn socket(family: Family, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     let domain = match family {
         Family::V4 => libc::AF_INET,
         Family::V6 => libc::AF_INET6,
     };
     // SAFETY: socket(2) takes no pointers.
-    owned(unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_TCP) })
+    owned(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })
 }
 
 /// Reads a `struct sockaddr_in` or `sockaddr_in6`: family, port, then address, as both have them (ip(7), ipv6(7)).
@@ -115,10 +127,11 @@ pub(super) fn parse(bytes: &[u8]) -> io::Result<SocketAddr> {
     };
     match (ip, port) {
         (Some(ip), Some(port)) => Ok(SocketAddr::new(ip, port)),
-        _ => Err(io::Error::other(format!("a TCP socket of address family {family:?}, {} bytes", bytes.len()))),
+        _ => Err(io::Error::other(format!("a socket of address family {family:?}, {} bytes", bytes.len()))),
     }
 }
 
-fn check(result: i32) -> io::Result<()> {
+/// The error of a system call that returned other than 0.
+pub(super) fn check(result: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
