@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::announcer::Announcer;
 use crate::auth::{Access, Users};
+use crate::ingest::source::Source;
 use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, Publication, SharedDeflate};
 use crate::options::{TopicRules, UserLimits};
 use crate::status::Status;
@@ -50,6 +51,8 @@ pub struct Broker {
     pub deflate: SharedDeflate,
     /// What holds for which topics.
     pub rules: TopicRules,
+    /// How the ways in are that are no clients' connections.
+    pub sources: Vec<Arc<Source>>,
     /// Tells shards of new topics.
     pub announcer: Announcer,
     /// The epoch of the next topic.
@@ -70,6 +73,7 @@ impl Broker {
             shards,
             deflate: SharedDeflate::default(),
             rules: TopicRules::default(),
+            sources: Vec::new(),
             announcer: Announcer::default(),
             epoch: AtomicU64::new(epoch),
             subscriptions: AtomicU64::new(0),

@@ -17,6 +17,7 @@ pub mod client;
 pub mod config;
 pub mod failure;
 pub mod feed;
+pub mod ingest;
 pub mod journal;
 pub mod json;
 pub mod lanes;

@@ -18,6 +18,7 @@ use crate::broker::{Broker, Mail};
 use crate::config::Config;
 use crate::control::{self, Feed};
 use crate::failure::{EXIT_NO_IO_URING, Failure};
+use crate::ingest::Ingest;
 use crate::options::{Encryption, Options};
 use crate::service::Service;
 use crate::tls::Certificate;
@@ -38,10 +39,13 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     broker.deflate = options.deflate.shared;
     broker.rules = options.topics.clone();
     broker.users = Users::new(options.users);
+    let ingest = Ingest::open(&options)?;
+    broker.sources = ingest.sources();
     let broker = Arc::new(broker);
     let certificate = Certificate::open(&options.tls)?;
     let engine = start(&options, certificate.as_ref(), &broker)?;
-    let lines = announcement(&engine, &options, certificate.as_ref());
+    let lines = announcement(&engine, &options, certificate.as_ref(), &ingest);
+    ingest.start(&broker, &engine.handle())?;
     control::run(engine, broker, feed, certificate, key_files, options.hub.topics_idle, || {
         let mut out = std::io::stdout().lock();
         // Who closed our standard output does not want to know.
@@ -114,7 +118,12 @@ fn start_failure(error: &StartError) -> Failure {
 }
 
 /// What the server says of itself before it is ready.
-fn announcement(engine: &Engine<Mail>, options: &Options, certificate: Option<&Certificate>) -> String {
+fn announcement(
+    engine: &Engine<Mail>,
+    options: &Options,
+    certificate: Option<&Certificate>,
+    ingest: &Ingest,
+) -> String {
     let shards = match options.shards().get() {
         1 => "1 shard".into(),
         shards => format!("{shards} shards"),
@@ -127,6 +136,7 @@ fn announcement(engine: &Engine<Mail>, options: &Options, certificate: Option<&C
     });
     let mut lines: Vec<String> = urls.map(|urls| format!("listening on {urls} {about}")).collect();
     lines.extend(certificate.iter().flat_map(|certificate| certificate.announcement(&engine.addresses()[0])));
+    lines.extend(ingest.announcement());
     lines.extend(options.notice().map(str::to_owned));
     let lines: Vec<String> = lines.iter().map(|line| format!("ringwire: {line}")).collect();
     lines.join("\n")

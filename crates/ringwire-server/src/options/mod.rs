@@ -12,6 +12,7 @@ mod network;
 mod rate;
 mod tls;
 mod topics;
+mod udp;
 mod users;
 
 use std::fmt;
@@ -20,7 +21,7 @@ use std::num::NonZeroUsize;
 
 use ringwire_codec::handshake::OriginPolicy;
 use ringwire_engine::EngineOptions;
-use ringwire_hub::SlowPolicy;
+use ringwire_hub::{SlowPolicy, TopicName};
 use toml::{Table, Value};
 
 pub use self::auth::{AuthOptions, KeySource};
@@ -30,6 +31,7 @@ pub use self::hub::HubOptions;
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
+pub use self::udp::{UDP_PORTS_MAX, UdpOptions};
 pub use self::users::UserLimits;
 
 use crate::access::PublishAccess;
@@ -56,6 +58,8 @@ pub struct Options {
     pub hub: HubOptions,
     /// What holds for which topics.
     pub topics: TopicRules,
+    /// Ports whose datagrams are published.
+    pub udp: Vec<UdpOptions>,
     /// Pages of which origins may connect, and read over HTTP.
     pub origin: OriginPolicy,
     /// Whether and how messages are compressed.
@@ -142,16 +146,22 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
     let hub = root.section("hub", hub::hub);
     let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
+    let udp = udp::udp(&mut root);
     let feed = root.section("feed", feed::feed);
     let reading = root.finish();
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options { engine, tls, feed, publish, auth, users, slow, hub, topics, origin, deflate },
+        Options { engine, tls, feed, publish, auth, users, slow, hub, topics, udp, origin, deflate },
         reading.effective,
         reading.known,
     ))
+}
+
+/// The name of a topic.
+fn topic(text: &str) -> Result<TopicName, String> {
+    TopicName::new(text).map_err(|error| error.to_string())
 }
 
 fn slow_policy(text: &str) -> Result<SlowPolicy, String> {

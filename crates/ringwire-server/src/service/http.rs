@@ -9,6 +9,7 @@ use super::admission::{self, Unpublished};
 use super::{Service, cors};
 use crate::auth::{Credentials, Denial, Grant};
 use crate::broker::{Mail, Refused};
+use crate::ingest::source::SourceHealth;
 use crate::lanes::Payload;
 use crate::page;
 use crate::routes::{Route, RouteFault, Speech};
@@ -16,13 +17,15 @@ use crate::status::FeedState;
 
 /// Answer of `/health`.
 #[derive(Serialize)]
-struct Health {
-    /// `ok`, or `degraded` if the feed has failed.
+struct Health<'a> {
+    /// `ok`, or `degraded` if the feed or a source has failed.
     status: &'static str,
     version: &'static str,
     shards: usize,
     topics: usize,
     subscriptions: u64,
+    /// What is published from besides clients' connections.
+    sources: Vec<SourceHealth<'a>>,
     feed: FeedHealth,
 }
 
@@ -94,13 +97,16 @@ impl Service {
     fn health(&self) -> Response {
         let broker = &self.broker;
         let state = broker.status.feed();
+        let is_well =
+            !matches!(state, FeedState::Failed { .. }) && broker.sources.iter().all(|source| source.is_well());
         json(&Health {
-            status: if matches!(state, FeedState::Failed { .. }) { "degraded" } else { "ok" },
+            status: if is_well { "ok" } else { "degraded" },
             version: env!("CARGO_PKG_VERSION"),
             shards: broker.shards.get(),
             topics: broker.hub.topics().len(),
             subscriptions: broker.subscriptions(),
             feed: FeedHealth { state, events: broker.status.feed_events() },
+            sources: broker.sources.iter().map(|source| source.health()).collect(),
         })
     }
 

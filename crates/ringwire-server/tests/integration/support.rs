@@ -110,13 +110,21 @@ impl Server {
 
     /// The same with a configuration file of this text.
     pub(crate) fn start_configured(text: &str) -> Self {
-        static FILES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = FILES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let file = std::env::temp_dir().join(format!("ringwire-test-{}-{number}.toml", std::process::id()));
-        std::fs::write(&file, text).expect("a file can be written");
+        let file = configuration(text);
         let server = Self::start(&["--config", file.to_str().expect("UTF-8")]);
         std::fs::remove_file(file).expect("the file is there");
         server
+    }
+
+    /// What a server says that does not start with this configuration.
+    pub(crate) fn refuses(text: &str) -> Vec<String> {
+        let file = configuration(text);
+        let mut command = ringwire();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--feed", "none", "--config"]).arg(&file);
+        let (lines, status) = Process::start(command).end();
+        std::fs::remove_file(file).expect("the file is there");
+        assert!(!status.success(), "it serves: {lines:?}");
+        lines
     }
 
     /// The same with a feed.
@@ -201,6 +209,15 @@ impl Server {
     pub(crate) fn socket(&self, target: &str) -> Socket {
         Socket::open(self.address, target)
     }
+}
+
+/// A file with this text.
+fn configuration(text: &str) -> std::path::PathBuf {
+    static FILES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("ringwire-test-{}-{number}.toml", std::process::id()));
+    std::fs::write(&file, text).expect("a file can be written");
+    file
 }
 
 /// An HTTP response.

@@ -1,5 +1,7 @@
 //! What comes in: publishers of every kind, and topics that come and go under them.
 
+mod udp;
+
 use crate::support::{PATIENCE, Server};
 use ringwire_ring::{Clock, Instant};
 
