@@ -40,5 +40,5 @@ pub use shard::{
 };
 pub use topic::{
     Appended, ENTRY_BYTES_LIMIT, Entry, IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, KEY_BYTES_MAX, Key,
-    PublishError, Published, Retention, Sink, Subject, Topic, TopicKind, TopicOptions, TopicSetup,
+    PublishError, Published, Resumes, Retention, Sink, Subject, Topic, TopicKind, TopicOptions, TopicSetup,
 };

@@ -9,12 +9,16 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringwire_hub::{Hub, OpenError, PublishError, Published, Subject, Topic, TopicId, TopicName, TopicOptions};
+use ringwire_hub::{
+    Hub, OpenError, PublishError, Published, Resumes, Sink, Subject, Topic, TopicId, TopicName, TopicOptions,
+    TopicSetup,
+};
 use tokio::sync::Notify;
 
 use crate::announcer::Announcer;
 use crate::auth::{Access, Users};
 use crate::ingest::source::Source;
+use crate::journal::{Journal, TopicJournal};
 use crate::lanes::{ENTRY_BYTES_MAX, Encoder, PAYLOAD_BYTES_MAX, Payload, Publication, SharedDeflate};
 use crate::options::{TopicRules, UserLimits};
 use crate::status::Status;
@@ -32,6 +36,8 @@ pub enum Mail {
     /// This topic is new, and the shard watches a pattern that matches it. The topic may be gone by then, and its number
     /// another's.
     Opened(TopicId),
+    /// Tickets were decided for which the shard waits ([`Journal::outcome_or_wait`]).
+    Durable,
 }
 
 /// Shared by all threads of the server.
@@ -55,6 +61,8 @@ pub struct Broker {
     pub sources: Vec<Arc<Source>>,
     /// Tells shards of new topics.
     pub announcer: Announcer,
+    /// Where persistent topics are kept.
+    pub journal: Option<Arc<Journal>>,
     /// The epoch of the next topic.
     epoch: AtomicU64,
     subscriptions: AtomicU64,
@@ -75,6 +83,7 @@ impl Broker {
             rules: TopicRules::default(),
             sources: Vec::new(),
             announcer: Announcer::default(),
+            journal: None,
             epoch: AtomicU64::new(epoch),
             subscriptions: AtomicU64::new(0),
             subscribed: Notify::new(),
@@ -86,18 +95,47 @@ impl Broker {
     /// # Errors
     /// If there are as many topics as there may be.
     pub fn open(&self, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
+        let setup = || {
+            let options = self.options(name, self.next_epoch());
+            let journal = self.journal.as_ref().filter(|_| self.rules.rule_for(name).persistent);
+            let sink = journal.map(|journal| journal.topic(name, options.epoch, options.is_keyed()) as Arc<dyn Sink>);
+            TopicSetup { options, sink, resumes: None }
+        };
+        let opened = self.hub.open(name, setup)?;
+        self.announcer.announce(&opened);
+        Ok(opened.topic)
+    }
+
+    /// The topic of this name, which goes on where an earlier run's ended. There is none yet.
+    ///
+    /// # Errors
+    /// If there are as many topics as there may be.
+    pub fn reopen(
+        &self,
+        name: &TopicName,
+        epoch: u64,
+        resumes: Option<Resumes>,
+        journal: Arc<TopicJournal>,
+    ) -> Result<Arc<Topic>, OpenError> {
+        let setup = || TopicSetup { options: self.options(name, epoch), sink: Some(journal), resumes };
+        self.hub.open(name, setup).map(|opened| opened.topic)
+    }
+
+    /// An epoch that no log had before.
+    pub fn next_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn options(&self, name: &TopicName, epoch: u64) -> TopicOptions {
         let rule = self.rules.rule_for(name);
-        let setup = || TopicOptions {
-            epoch: self.epoch.fetch_add(1, Ordering::Relaxed),
+        TopicOptions {
+            epoch,
             kind: rule.topic_kind(),
             retention: rule.retention,
             entry_bytes_max: ENTRY_BYTES_MAX,
             backlog_bytes_max: rule.backlog_bytes_max,
             tick_us: rule.tick_us(),
-        };
-        let opened = self.hub.open(name, || setup().into())?;
-        self.announcer.announce(&opened);
-        Ok(opened.topic)
+        }
     }
 
     /// Subscriptions on all shards.

@@ -16,9 +16,10 @@ use ringwire_ring::wall_clock_us;
 use crate::auth::{Access, KeyFiles, Users};
 use crate::broker::{Broker, Mail};
 use crate::config::Config;
-use crate::control::{self, Feed};
+use crate::control::{self, Feed, Work};
 use crate::failure::{EXIT_NO_IO_URING, Failure};
 use crate::ingest::Ingest;
+use crate::journal::{self, Writer};
 use crate::options::{Encryption, Options};
 use crate::service::Service;
 use crate::tls::Certificate;
@@ -39,6 +40,7 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     broker.deflate = options.deflate.shared;
     broker.rules = options.topics.clone();
     broker.users = Users::new(options.users);
+    let journal = open_journal(&options, &mut broker)?;
     let ingest = Ingest::open(&options)?;
     broker.sources = ingest.sources();
     let broker = Arc::new(broker);
@@ -46,11 +48,23 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     let engine = start(&options, certificate.as_ref(), &broker)?;
     let lines = announcement(&engine, &options, certificate.as_ref(), &ingest);
     ingest.start(&broker, &engine.handle())?;
-    control::run(engine, broker, feed, certificate, key_files, options.hub.topics_idle, || {
+    let work = Work { feed, certificate, keys: key_files, topics_idle: options.hub.topics_idle, journal };
+    control::run(engine, broker, work, || {
         let mut out = std::io::stdout().lock();
         // Who closed our standard output does not want to know.
         let _ = writeln!(out, "{lines}\nready").and_then(|()| out.flush());
     })
+}
+
+/// Opens the journal, if there is one, and puts back what it holds.
+fn open_journal(options: &Options, broker: &mut Broker) -> Result<Option<Writer>, Failure> {
+    let Some(options) = &options.journal else { return Ok(None) };
+    let opened = journal::restore::open(options).map_err(|error| Failure::new(error.to_string()))?;
+    broker.journal = Some(Arc::clone(&opened.journal));
+    for note in opened.contents.restore(broker, &opened.journal, wall_clock_us()) {
+        eprintln!("ringwire: {note}");
+    }
+    Ok(Some(opened.writer))
 }
 
 /// Prints the configuration in force: what `config` says, and the defaults of what it does not say.

@@ -32,7 +32,7 @@ pub use self::entry::{
 };
 pub use self::keys::IDEMPOTENCY_KEYS_MAX;
 pub(crate) use self::log::Log;
-pub use self::options::{ENTRY_BYTES_LIMIT, Retention, TopicKind, TopicOptions, TopicSetup};
+pub use self::options::{ENTRY_BYTES_LIMIT, Resumes, Retention, TopicKind, TopicOptions, TopicSetup};
 
 /// A topic. Every method may be called from any thread.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub struct Topic {
     name: TopicName,
     options: TopicOptions,
     sink: Option<Arc<dyn Sink>>,
+    resumes: Option<Resumes>,
     log: Mutex<Log>,
     // Copies for readers without the lock.
     /// A bit per active lane.
@@ -53,12 +54,13 @@ pub struct Topic {
 
 impl Topic {
     pub(crate) fn new(id: TopicId, name: TopicName, setup: TopicSetup) -> Self {
-        let TopicSetup { options, sink } = setup;
+        let TopicSetup { options, sink, resumes } = setup;
         Self {
             id,
             name,
             options,
             sink,
+            resumes,
             log: Mutex::new(Log::new(options.kind)),
             active: AtomicU8::new(1 << LaneId::HISTORY.index()),
             last_seq: AtomicU64::new(0),
@@ -143,14 +145,17 @@ impl Topic {
     /// more, a later one. Nobody may have subscribed yet. The sink is not told.
     ///
     /// # Errors
-    /// That it could not have been published.
+    /// That it could not have been published. A key may be removed that is not there: what set it may be lost.
     ///
     /// # Panics
     /// If the entry is not later than the last one.
     pub fn restore(&self, appended: &Appended<'_>) -> Result<(), PublishError> {
         let mut log = self.log();
         assert!(appended.seq > log.last_seq(), "entries are put back in their order");
-        log.check(&Entry { idempotency_key: None, ..*appended.entry })?;
+        match log.check(&Entry { idempotency_key: None, ..*appended.entry }) {
+            Ok(_) | Err(PublishError::NoSuchKey) => {}
+            Err(error) => return Err(error),
+        }
         log.restore(appended, &self.options.retention);
         self.last_seq.store(appended.seq, Ordering::Release);
         Ok(())
@@ -203,8 +208,12 @@ impl Topic {
     pub fn keys(&self) -> (u64, Vec<Key>) {
         let log = self.log();
         let keys = log.keys().into_iter().flat_map(keys::Keys::iter);
-        let keys =
-            keys.map(|(key, state)| Key { name: Arc::clone(key), seq: state.seq, history: Arc::clone(&state.history) });
+        let keys = keys.map(|(key, state)| Key {
+            name: Arc::clone(key),
+            seq: state.seq,
+            owner: state.owner,
+            history: Arc::clone(&state.history),
+        });
         (log.last_seq(), keys.collect())
     }
 
@@ -212,7 +221,7 @@ impl Topic {
     pub fn key(&self, name: &str) -> Option<Key> {
         let log = self.log();
         let state = log.keys()?.get(name)?;
-        Some(Key { name: name.into(), seq: state.seq, history: Arc::clone(&state.history) })
+        Some(Key { name: name.into(), seq: state.seq, owner: state.owner, history: Arc::clone(&state.history) })
     }
 
     /// How many keys there are.
@@ -260,6 +269,13 @@ impl Topic {
     /// Number of the last entry; 0 before the first.
     pub fn last_seq(&self) -> u64 {
         self.last_seq.load(Ordering::Acquire)
+    }
+
+    /// Whether who has had everything up to entry `seq` of the log `epoch` can go on behind it: it is this log, or the one
+    /// that this goes on from, and entry `seq` is there.
+    pub fn goes_on_from(&self, epoch: u64, seq: u64) -> bool {
+        let before = self.resumes.is_some_and(|before| epoch == before.epoch && seq <= before.last_seq);
+        before || (epoch == self.options.epoch && seq <= self.last_seq())
     }
 
     /// Subscriptions on all shards and lanes.
@@ -338,6 +354,8 @@ pub struct Key {
     pub name: Arc<str>,
     /// Number of its last entry.
     pub seq: u64,
+    /// Whose it is; 0 for nobody's.
+    pub owner: u64,
     /// That entry in the history lane.
     pub history: Arc<[u8]>,
 }

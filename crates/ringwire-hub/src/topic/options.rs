@@ -82,10 +82,21 @@ pub struct TopicSetup {
     pub options: TopicOptions,
     /// Who is told of each entry, if anyone.
     pub sink: Option<Arc<dyn Sink>>,
+    /// The log that this one goes on from, if there was one.
+    pub resumes: Option<Resumes>,
+}
+
+/// An earlier log whose entries are put back, and which may have had more: numbers behind its last are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumes {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Number of the last entry that is the same in both.
+    pub last_seq: u64,
 }
 
 impl From<TopicOptions> for TopicSetup {
     fn from(options: TopicOptions) -> Self {
-        Self { options, sink: None }
+        Self { options, sink: None, resumes: None }
     }
 }

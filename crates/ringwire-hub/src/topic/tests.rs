@@ -267,6 +267,24 @@ fn what_is_put_back_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_removal_is_put_back_although_what_set_the_key_is_lost() {
+    let topic = keyed(KEYED);
+    let removal = Entry { subject: Subject::Remove("a"), ..Entry::MESSAGE };
+    topic.restore(&Appended { seq: 4, time_us: 0, entry: &removal, history: b"4" }).unwrap();
+    assert_eq!((topic.first_seq(), topic.last_seq(), topic.key_count()), (4, 4, 0));
+}
+
+#[test]
+fn a_position_is_good_in_its_own_log_and_in_the_one_before_up_to_what_both_have() {
+    let resumes = Some(Resumes { epoch: 6, last_seq: 2 });
+    let setup = TopicSetup { options: TopicOptions { epoch: 7, ..TopicOptions::default() }, sink: None, resumes };
+    let topic = Topic::new(TopicId(0), TopicName::new("t").unwrap(), setup);
+    topic.restore_last_seq(3);
+    let good = |epoch| (0..5).filter(|seq| topic.goes_on_from(epoch, *seq)).collect::<Vec<_>>();
+    assert_eq!((good(6), good(7), good(5)), (vec![0, 1, 2], vec![0, 1, 2, 3], vec![]));
+}
+
+#[test]
 fn a_sink_is_told_of_each_entry_once_and_its_ticket_comes_back() {
     #[derive(Debug, Default)]
     struct Told(Mutex<Vec<(u64, String)>>);

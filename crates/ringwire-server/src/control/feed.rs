@@ -168,7 +168,8 @@ impl Player {
         if self.in_batch > BATCH_EVENTS {
             self.in_batch = 0;
             self.retry();
-            tokio::task::yield_now().await;
+            // The thread must come to rest for a moment: only then is its ring submitted to, which the journal waits for.
+            let _ = tokio::task::spawn_blocking(|| ()).await;
         }
     }
 

@@ -5,6 +5,7 @@
 //! signal ends the process at once. SIGHUP, where there is a certificate or a file of keys, has them read again.
 
 mod feed;
+mod journaling;
 mod recording;
 mod renewal;
 mod retention;
@@ -25,22 +26,35 @@ use self::renewal::Renewal;
 use crate::auth::KeyFiles;
 use crate::broker::{Broker, Mail};
 use crate::failure::Failure;
+use crate::journal::Writer;
 use crate::options::FeedOptions;
 use crate::tls::Certificate;
 
 /// How long a drain waits for peers to answer the close.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the control plane has to do.
+pub(crate) struct Work {
+    /// The feed to publish.
+    pub(crate) feed: Option<(Feed, FeedOptions)>,
+    /// What SIGHUP has read again.
+    pub(crate) certificate: Option<Certificate>,
+    /// Keys that are read again when their files change.
+    pub(crate) keys: KeyFiles,
+    /// For how long a topic is idle before it is let go.
+    pub(crate) topics_idle: Duration,
+    /// What writes the journal.
+    pub(crate) journal: Option<Writer>,
+}
+
 /// Runs the control plane on this thread until the engine has ended. `on_ready` is called once signals are heeded.
 pub(crate) fn run(
     engine: Engine<Mail>,
     broker: Arc<Broker>,
-    feed: Option<(Feed, FeedOptions)>,
-    certificate: Option<Certificate>,
-    keys: KeyFiles,
-    topics_idle: Duration,
+    work: Work,
     on_ready: impl FnOnce(),
 ) -> Result<(), Failure> {
+    let Work { feed, certificate, keys, topics_idle, journal } = work;
     tokio_uring::start(async move {
         let mut signals = Signals::new(Renewal::new(certificate, keys, Arc::clone(&broker)))
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
@@ -50,6 +64,7 @@ pub(crate) fn run(
         let announcing = Arc::clone(&broker);
         tokio_uring::spawn(async move { announcing.announcer.deliver().await });
         tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone(), topics_idle));
+        let journal = journal.map(|writer| journaling::start(writer, Arc::clone(&broker), handle.clone()));
         let feed = feed.map(|(feed, options)| {
             feed::announce(&feed, &options, &broker);
             tokio_uring::spawn(feed::run(feed, options, broker, handle.clone()))
@@ -62,7 +77,11 @@ pub(crate) fn run(
             }
             handle.drain(DRAIN_TIMEOUT);
         });
-        result.await
+        let result = result.await;
+        if let Some(journal) = journal {
+            journal.close().await;
+        }
+        result
     })
 }
 

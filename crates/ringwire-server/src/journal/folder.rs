@@ -133,20 +133,25 @@ impl Folder {
         Ok(found)
     }
 
-    /// Begins segment `number`, durably: there is such a file once this returns.
+    /// Begins a segment, durably: there is such a file once this returns.
     ///
     /// # Errors
     /// What the system says.
-    pub fn begin(&self, header: Header) -> Result<File, FolderError> {
+    pub fn begin(&self, header: Header) -> io::Result<File> {
         let path = self.segment(header.number);
-        let begin = || {
-            let mut file = OpenOptions::new().create_new(true).write(true).open(&path)?;
-            file.write_all(&header.encode())?;
-            file.sync_all()?;
-            self.sync()?;
-            Ok(file)
-        };
-        begin().map_err(|error| FolderError::Io(path.clone(), error))
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+        file.write_all(&header.encode())?;
+        file.sync_all()?;
+        self.sync()?;
+        Ok(file)
+    }
+
+    /// Makes durable which files there are.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
     }
 
     /// All segment files by number, read whole.
@@ -193,10 +198,6 @@ impl Folder {
         let path = self.segment(number);
         let aside = self.path.join(format!("{}.{DROPPED}", file_name(number)));
         fs::rename(&path, aside).and_then(|()| self.sync()).map_err(|error| FolderError::Io(path, error))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
     }
 }
 

@@ -2,25 +2,11 @@
 
 use super::*;
 use crate::journal::record::{Entry, EntryKind, Opened, Record};
-
-/// A folder that goes with the value.
-struct Scratch(PathBuf);
+use crate::journal::tests::Scratch;
 
 impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ringwire-journal-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
     fn folder(&self) -> Folder {
         Folder::open(&self.0).expect("a folder of one's own")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

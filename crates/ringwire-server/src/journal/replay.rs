@@ -137,7 +137,8 @@ impl Replay {
 
     fn open(&mut self, opened: &Opened<'_>) {
         self.next_topic = self.next_topic.max(opened.topic.saturating_add(1));
-        if self.topics.contains_key(&opened.topic) {
+        if let Some(topic) = self.topics.get_mut(&opened.topic) {
+            topic.epoch = opened.epoch;
             return;
         }
         // A topic of this name that was let go while the journal could not write is not to come back.
@@ -187,13 +188,16 @@ impl Collected {
         let (first_seq, held_seq) = holds.unwrap_or((1, 0));
         let after = entries.split_off(&first_seq);
         let count = after.len();
-        let log: Vec<Stored> = (first_seq..)
-            .zip(after)
-            .take_while(|(wanted, (seq, _))| wanted == seq)
-            .map(|(_, (_, entry))| entry.0)
-            .collect();
+        let mut log = Vec::with_capacity(count);
+        for (nth, (seq, (stored, _))) in after.into_iter().enumerate() {
+            if seq - first_seq != nth as u64 {
+                break;
+            }
+            log.push(stored);
+        }
         let has_hole = log.len() < count;
-        let last_seq = held_seq.max(first_seq + log.len() as u64 - 1);
+        // Numbers come from a file: none of them is taken to be possible.
+        let last_seq = held_seq.max(first_seq.saturating_add(log.len() as u64).saturating_sub(1));
         let states = entries.into_values().filter(|(_, is_state)| keyed && *is_state).map(|(stored, _)| stored);
         let remembered = remembered.into_iter().filter(|(seq, _)| *seq <= last_seq).collect();
         ReplayedTopic { id, name, epoch, keyed, states: states.collect(), log, last_seq, has_hole, remembered }
@@ -320,6 +324,13 @@ mod tests {
         records.extend([opened(3, "a")]);
         assert_eq!(replayed(&records), [("a".to_owned(), vec![], vec![], 0)], "also if that was not written");
         assert_eq!(replay(&records).next_topic(), 4);
+    }
+
+    #[test]
+    fn a_log_has_the_epoch_that_was_said_last() {
+        let renamed = Record::Opened(Opened { topic: 1, epoch: 10, keyed: false, name: "a" });
+        let topics = replay(&[opened(1, "a"), Record::Entry(entry(1, 1)), renamed]).finish();
+        assert_eq!((topics[0].epoch, topics[0].log.len()), (10, 1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod auth;
 mod deflate;
 mod feed;
 mod hub;
+mod journal;
 mod network;
 mod rate;
 mod tls;
@@ -28,6 +29,7 @@ pub use self::auth::{AuthOptions, KeySource};
 pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
 pub use self::hub::HubOptions;
+pub use self::journal::{Fsync, JournalOptions};
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
@@ -58,6 +60,8 @@ pub struct Options {
     pub hub: HubOptions,
     /// What holds for which topics.
     pub topics: TopicRules,
+    /// Where what persistent topics hold is kept. There is a journal if there are persistent topics.
+    pub journal: Option<JournalOptions>,
     /// Ports whose datagrams are published.
     pub udp: Vec<UdpOptions>,
     /// Pages of which origins may connect, and read over HTTP.
@@ -146,6 +150,13 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
     let hub = root.section("hub", hub::hub);
     let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
+    let journal = root.section("journal", journal::journal);
+    if journal.is_none() && topics.written().iter().any(|rule| rule.persistent) {
+        root.fault(
+            "journal",
+            "a rule of [[topics]] says persistent = true: say where, as in journal.directory = \"journal\"",
+        );
+    }
     let udp = udp::udp(&mut root);
     let feed = root.section("feed", feed::feed);
     let reading = root.finish();
@@ -153,7 +164,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options { engine, tls, feed, publish, auth, users, slow, hub, topics, udp, origin, deflate },
+        Options { engine, tls, feed, publish, auth, users, slow, hub, topics, journal, udp, origin, deflate },
         reading.effective,
         reading.known,
     ))

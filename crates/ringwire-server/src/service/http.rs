@@ -10,6 +10,7 @@ use super::{Service, cors};
 use crate::auth::{Credentials, Denial, Grant};
 use crate::broker::{Mail, Refused};
 use crate::ingest::source::SourceHealth;
+use crate::journal::JournalHealth;
 use crate::lanes::Payload;
 use crate::page;
 use crate::routes::{Route, RouteFault, Speech};
@@ -18,7 +19,7 @@ use crate::status::FeedState;
 /// Answer of `/health`.
 #[derive(Serialize)]
 struct Health<'a> {
-    /// `ok`, or `degraded` if the feed or a source has failed.
+    /// `ok`, or `degraded` if the feed or a source has failed or the journal is not well.
     status: &'static str,
     version: &'static str,
     shards: usize,
@@ -27,6 +28,8 @@ struct Health<'a> {
     /// What is published from besides clients' connections.
     sources: Vec<SourceHealth<'a>>,
     feed: FeedHealth,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<JournalHealth>,
 }
 
 #[derive(Serialize)]
@@ -97,8 +100,10 @@ impl Service {
     fn health(&self) -> Response {
         let broker = &self.broker;
         let state = broker.status.feed();
-        let is_well =
-            !matches!(state, FeedState::Failed { .. }) && broker.sources.iter().all(|source| source.is_well());
+        let journal = broker.journal.as_ref().map(|journal| journal.health());
+        let is_well = !matches!(state, FeedState::Failed { .. })
+            && broker.sources.iter().all(|source| source.is_well())
+            && journal.as_ref().is_none_or(|journal| journal.state == "ok");
         json(&Health {
             status: if is_well { "ok" } else { "degraded" },
             version: env!("CARGO_PKG_VERSION"),
@@ -107,6 +112,7 @@ impl Service {
             subscriptions: broker.subscriptions(),
             feed: FeedHealth { state, events: broker.status.feed_events() },
             sources: broker.sources.iter().map(|source| source.health()).collect(),
+            journal,
         })
     }
 

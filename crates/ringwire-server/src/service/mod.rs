@@ -185,7 +185,7 @@ impl Handler for Service {
         match mail {
             Mail::Note(topic) => self.fanout.note(topic),
             // Nobody here watches a pattern.
-            Mail::Opened(_) => {}
+            Mail::Opened(_) | Mail::Durable => {}
         }
     }
 
