@@ -21,6 +21,7 @@ mod net;
 mod peer;
 mod pipe;
 mod scenario;
+mod secure;
 mod trace;
 mod world;
 

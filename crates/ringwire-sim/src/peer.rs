@@ -8,6 +8,7 @@ use ringwire_ring::Instant;
 
 use crate::connection::Side;
 use crate::net::{Found, Net, Occurrence, errno};
+use crate::secure::Secure;
 
 /// Something that connects: a client of the shard under test.
 ///
@@ -48,6 +49,7 @@ pub struct Wire<'a> {
     pub(crate) net: &'a mut Net,
     pub(crate) peer: usize,
     pub(crate) connection: &'a mut Option<usize>,
+    pub(crate) secure: &'a mut Option<Secure>,
     pub(crate) wake_at: Option<u64>,
 }
 
@@ -86,6 +88,10 @@ impl Wire<'_> {
     pub fn connect(&mut self, address: SocketAddr) {
         assert!(self.connection.is_none(), "a peer has one connection at a time");
         *self.connection = Some(self.net.connect(self.peer, address));
+        if let Some(secure) = self.secure.as_mut() {
+            secure.begin();
+            self.flush();
+        }
     }
 
     /// Where this end of the connection is.
@@ -100,6 +106,43 @@ impl Wire<'_> {
 
     /// Appends up to `most` bytes to `out`.
     pub fn read(&mut self, out: &mut Vec<u8>, most: usize) -> Read {
+        if self.secure.is_none() {
+            return self.read_raw(out, most);
+        }
+        self.flush();
+        loop {
+            let Some(secure) = self.secure.as_mut() else { unreachable!("asked above") };
+            if let Some(read) = secure.read(out, most) {
+                return read;
+            }
+            let mut raw = Vec::new();
+            match self.read_raw(&mut raw, most) {
+                Read::Bytes(_) => {}
+                // Without a close_notify nobody knows whether this was all.
+                Read::End => return self.reset(),
+                other => return other,
+            }
+            if self.secure.as_mut().is_some_and(|secure| secure.receive(&mut raw)) {
+                // What waits to be written can be now.
+                self.wake_after(Duration::ZERO);
+            }
+            self.flush();
+        }
+    }
+
+    /// Sends ciphertext, as far as there is room.
+    fn flush(&mut self) {
+        let Some(mut secure) = self.secure.take() else { return };
+        let written = self.write_raw(&secure.unsent);
+        secure.unsent.drain(..written);
+        if secure.unsent.is_empty() && std::mem::take(&mut secure.finishes) {
+            let connection = self.held();
+            self.net.finish(connection, Side::Client);
+        }
+        *self.secure = Some(secure);
+    }
+
+    fn read_raw(&mut self, out: &mut Vec<u8>, most: usize) -> Read {
         let connection = self.held();
         let start = out.len();
         let most = most.min(self.net.arrived(connection, Side::Client));
@@ -120,6 +163,24 @@ impl Wire<'_> {
 
     /// Writes as much as there is room for and says how much. A connection that is broken takes everything.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
+        if self.secure.is_none() {
+            return self.write_raw(bytes);
+        }
+        self.flush();
+        let is_broken = self.net.is_broken(self.held(), Side::Client);
+        let Some(secure) = self.secure.as_mut() else { unreachable!("asked above") };
+        if is_broken || secure.has_ended() {
+            return bytes.len();
+        }
+        if !secure.is_ready() || !secure.unsent.is_empty() {
+            return 0;
+        }
+        assert!(secure.encrypt(bytes), "a session that is ready takes what is written");
+        self.flush();
+        bytes.len()
+    }
+
+    fn write_raw(&mut self, bytes: &[u8]) -> usize {
         let connection = self.held();
         if bytes.is_empty() || self.net.is_broken(connection, Side::Client) {
             return bytes.len();
@@ -129,6 +190,10 @@ impl Wire<'_> {
 
     /// Half-close: nothing more will be written.
     pub fn finish(&mut self) {
+        if let Some(secure) = self.secure.as_mut() {
+            secure.finish();
+            return self.flush();
+        }
         let connection = self.held();
         self.net.finish(connection, Side::Client);
     }
@@ -167,6 +232,7 @@ impl Wire<'_> {
 pub(crate) struct Slot {
     pub(crate) peer: Box<dyn Peer + Send>,
     connection: Option<usize>,
+    secure: Option<Secure>,
     /// When it acts next.
     next: Option<u64>,
 }
@@ -178,8 +244,8 @@ impl std::fmt::Debug for Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(peer: Box<dyn Peer + Send>) -> Self {
-        Self { peer, connection: None, next: None }
+    pub(crate) fn new(peer: Box<dyn Peer + Send>, secure: Option<Secure>) -> Self {
+        Self { peer, connection: None, secure, next: None }
     }
 
     /// Has the peer act at an instant, or earlier.
@@ -196,7 +262,8 @@ impl Slot {
             return;
         }
         self.next = None;
-        let mut wire = Wire { net, peer: index, connection: &mut self.connection, wake_at: None };
+        let (connection, secure) = (&mut self.connection, &mut self.secure);
+        let mut wire = Wire { net, peer: index, connection, secure, wake_at: None };
         self.peer.act(&mut wire);
         let wake_at = wire.wake_at;
         assert!(!self.peer.is_done() || self.connection.is_none(), "{self:?} is done but still connected");

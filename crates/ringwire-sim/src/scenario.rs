@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringwire_codec::DecoderLimits;
+use ringwire_engine::tls::Transport;
 use ringwire_engine::{
     EngineOptions, Handler, Limits, ListenerOptions, Mailbox, Mailboxes, Post, Process, ProxyHeader, Shard, ShardInfo,
     Status, Timeouts,
@@ -20,6 +21,7 @@ use crate::fanout::Fanout;
 use crate::faults::Faults;
 use crate::kernel::KernelOptions;
 use crate::peer::{Peer, Wire};
+use crate::secure;
 use crate::world::World;
 
 /// What came of a run.
@@ -42,6 +44,16 @@ pub enum Scenario {
     Fanout,
     /// The same on two or three shards, with notes through their mailboxes.
     Shards,
+    /// [`Echo`](Self::Echo) inside TLS.
+    SecureEcho,
+    /// [`Fanout`](Self::Fanout) inside TLS.
+    SecureFanout,
+}
+
+impl Scenario {
+    fn is_secure(self) -> bool {
+        matches!(self, Scenario::SecureEcho | Scenario::SecureFanout)
+    }
 }
 
 /// Runs a scenario. With `print`, every event becomes a line on stderr.
@@ -55,16 +67,19 @@ pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
     let world = World::new(rng.u64(..), faults, print);
     let log = Log::default();
     let mut options = options(&mut rng);
-    log.set_rules(rules(&mut options, knows_peers, &mut rng));
+    log.set_rules(rules(&mut options, knows_peers && !scenario.is_secure(), &mut rng));
+    if scenario.is_secure() {
+        options.listen[0].transport = Transport::Tls(secure::acceptor());
+    }
     let end = rng.u64(1..60);
-    if scenario != Scenario::Echo {
+    if !matches!(scenario, Scenario::Echo | Scenario::SecureEcho) {
         // Publishing must not be cut short for its effects to be checked.
         options.limits.memory_bytes_max = usize::MAX;
     }
     let too_big = options.limits.message.message_bytes_max + 1;
     let stage = Stage::new(world, log.clone(), options, &mut rng);
     match scenario {
-        Scenario::Echo => {
+        Scenario::Echo | Scenario::SecureEcho => {
             let handler = |rng| Echo::new(log.clone(), rng);
             let client = |address, rng: &mut Rng| -> Box<dyn Peer + Send> {
                 if rng.u32(0..4) == 0 {
@@ -75,8 +90,8 @@ pub fn run(scenario: Scenario, seed: u64, print: bool) -> Outcome {
             };
             stage.play(1, handler, client, Echo::assert_nothing_left, &mut rng)
         }
-        Scenario::Fanout | Scenario::Shards => {
-            let shards = if scenario == Scenario::Fanout { 1 } else { rng.usize(2..4) };
+        Scenario::Fanout | Scenario::Shards | Scenario::SecureFanout => {
+            let shards = if scenario == Scenario::Shards { rng.usize(2..4) } else { 1 };
             let handler = |rng| Fanout::new(end, shards, log.clone(), rng);
             let client = |address, rng: &mut Rng| -> Box<dyn Peer + Send> {
                 let script = Script::subscriber(rng);
@@ -202,8 +217,13 @@ impl Stage {
     ) -> Outcome {
         let Self { world, log, options, kernel } = self;
         let address = options.listen[0].address;
+        let connector = options.listen[0].transport.acceptor().map(|_| secure::connector());
         for _ in 0..rng.usize(1..10) {
-            world.add_peer(client(address, rng), Duration::from_nanos(1 << rng.u32(0..26)));
+            let (client, after) = (client(address, rng), Duration::from_nanos(1 << rng.u32(0..26)));
+            match &connector {
+                None => world.add_peer(client, after),
+                Some(connector) => world.add_secure_peer(client, after, connector.clone()),
+            }
         }
         let mailboxes: Mailboxes<H::Mail> = (0..shards).map(|_| Mailbox::new(MAILBOX_ENTRIES)).collect();
         let within = Duration::from_secs(rng.u64(1..200));

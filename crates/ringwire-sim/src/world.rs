@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
+use ringwire_engine::tls::Connector;
 use ringwire_ring::{Arena, Instant, Wait};
 
 use crate::driver::SimDriver;
@@ -11,6 +12,7 @@ use crate::faults::Faults;
 use crate::kernel::{Kernel, KernelOptions, Standing};
 use crate::net::{Change, Net, Occurrence};
 use crate::peer::{Peer, Slot};
+use crate::secure::Secure;
 
 /// Turns of a run, above which it is taken for one that never ends.
 const TURNS_MAX: u64 = 300_000;
@@ -194,9 +196,19 @@ impl World {
 
     /// Adds a peer, which first acts after this time. Peers are numbered from zero.
     pub fn add_peer(&self, peer: Box<dyn Peer + Send>, after: Duration) {
+        self.add_slot(Slot::new(peer, None), after);
+    }
+
+    /// The same, whose connections are encrypted.
+    pub(crate) fn add_secure_peer(&self, peer: Box<dyn Peer + Send>, after: Duration, connector: Connector) {
+        self.inner.lock().net.trace.seal();
+        self.add_slot(Slot::new(peer, Some(Secure::new(connector))), after);
+    }
+
+    fn add_slot(&self, slot: Slot, after: Duration) {
         let mut state = self.inner.lock();
         let State { net, peers, .. } = &mut *state;
-        peers.push(Slot::new(peer));
+        peers.push(slot);
         let index = peers.len() - 1;
         peers[index].wake_at(index, (Instant::from_nanos(net.now) + after).as_nanos(), net);
     }
