@@ -141,15 +141,17 @@ impl Session {
     /// Why TLS has ended. What came before the fault is in `plain`, and an alert for the peer in the output.
     pub fn receive(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>) -> Result<Stream, TlsError> {
         match &self.end {
-            End::Open => {}
-            // Whoever has said that it is done does not listen (and rustls cannot send an alert any more).
-            End::Said => return Ok(Stream::Ended),
+            End::Open | End::Said => {}
             End::Failed(error) => return Err(error.clone()),
         }
         if self.peer_has_ended {
             return Ok(Stream::Ended);
         }
-        let result = self.take_in(bytes, plain);
+        let result = match self.take_in(bytes, plain) {
+            // Whoever has said that it is done may still listen, but cannot say what is wrong any more.
+            Err(_) if self.end == End::Said => Ok(Stream::Ended),
+            result => result,
+        };
         match &result {
             Ok(stream) => self.peer_has_ended = *stream == Stream::Ended,
             Err(error) => self.end = End::Failed(error.clone()),
