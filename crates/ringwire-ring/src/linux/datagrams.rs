@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::socket::{self, Family};
@@ -156,6 +156,12 @@ impl Datagrams {
         let (fd, value) = (self.socket.as_raw_fd(), value.as_mut_ptr().cast());
         // SAFETY: `value` is writable for `len` bytes, and numbers take any.
         socket::check(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, value, &raw mut len) })
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
