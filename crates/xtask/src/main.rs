@@ -1,4 +1,5 @@
-//! What a developer of ringwire runs: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask tidy`.
+//! What a developer of ringwire runs: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask kill`,
+//! `cargo xtask tidy`.
 //!
 //! Every child process and every wait has a deadline, and a child that outlives its deadline is killed with all
 //! that it started. What the tests need beside Rust (a Python venv, npm packages, Chromium) is installed under the
@@ -10,6 +11,7 @@
 
 mod conformance;
 mod context;
+mod kill;
 mod process;
 mod provision;
 mod server;
@@ -32,6 +34,9 @@ usage: cargo xtask COMMAND
         `ringwire echo`: cases 1-7 and 10, and a part of 9, 12 and 13. --full: all 517 against the server, 1-7
         encrypted, 1-7, 12 and 13 against the client. --cases takes ids and patterns (1.1.1 '6.*'; '-6.4.*' leaves
         out), against the server in the clear.
+  kill [--rounds N]
+        Kills a process in the middle of 50,000 publishes a second, N times (100), and looks each time for all that it
+        acknowledged.
   tidy
         The rules of the source tree that no compiler knows: who may import whom, where unsafe may stand, ...";
 
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((command, rest)) if command == "test" => test::command(&context, rest),
         Some((command, rest)) if command == "conformance" => conformance::command(&context, rest),
+        Some((command, rest)) if command == "kill" => kill::command(&context, rest),
         Some((command, [])) if command == "tidy" => tidy::command(&context),
         _ => Err(USAGE.to_owned()),
     };

@@ -332,7 +332,7 @@ fn begin(topic: &Topic, log: &Log, wanted: &Wanted) -> Subscribed {
         Start::Head => (head, Begin::New),
         Start::First => (held, Begin::New),
         Start::Back { entries } => (head.saturating_sub(entries).max(held), Begin::New),
-        Start::After { epoch, seq } if epoch == topic.options().epoch && (held..=head).contains(&seq) => {
+        Start::After { epoch, seq } if topic.goes_on_from(epoch, seq) && (held..=head).contains(&seq) => {
             (seq, Begin::Resumed)
         }
         Start::After { .. } => (head, Begin::Reset),

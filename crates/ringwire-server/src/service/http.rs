@@ -147,6 +147,7 @@ impl Service {
         admission::may_publish_once(&self.broker, &grant, peer, name, payload.len(), now_us).map_err(unpublished)?;
         let mut topic = self.open(name)?;
         let published = self.fanout.publish(cx, &self.broker, &mut topic, payload).map_err(refused)?;
+        self.durable.wait_for(published.ticket);
         Ok(json(&PublishedAt { topic: name.as_str(), seq: published.seq }))
     }
 }

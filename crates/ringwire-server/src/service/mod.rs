@@ -13,6 +13,7 @@
 mod admission;
 mod agreements;
 mod cors;
+mod durable;
 mod fanout;
 mod http;
 mod session;
@@ -31,6 +32,7 @@ use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicNam
 use self::admission::{Pass, Passes, Unpublished};
 use self::agreements::Agreements;
 pub use self::agreements::{COMBINED_SUBPROTOCOL, RAW_SUBPROTOCOL};
+use self::durable::Durable;
 use self::fanout::{Fanout, PullOutcome};
 use self::session::{Role, Sessions, Subscribing};
 use crate::broker::{Broker, Mail, Publisher, Refused};
@@ -48,6 +50,7 @@ pub struct Service {
     sessions: Sessions,
     passes: Passes,
     agreements: Agreements,
+    durable: Durable,
 }
 
 impl Service {
@@ -56,7 +59,8 @@ impl Service {
     pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy, common: &Policy) -> Self {
         let agreements = Agreements::new(common);
         let fanout = Fanout::new(shard, slots, slow, Publisher::new(broker.deflate));
-        Self { broker, fanout, sessions: Sessions::default(), passes: Passes::default(), agreements }
+        let durable = Durable::new(shard);
+        Self { broker, fanout, sessions: Sessions::default(), passes: Passes::default(), agreements, durable }
     }
 
     /// What a connection that asks for `route` is to do and as whom, or why it may not.
@@ -169,7 +173,7 @@ impl Handler for Service {
     fn on_http(
         &mut self,
         cx: &mut Context<'_, Mail>,
-        _connection: ConnectionId,
+        connection: ConnectionId,
         peer: &Peer,
         request: &Request<'_>,
         body: &mut [u8],
@@ -178,14 +182,16 @@ impl Handler for Service {
             Ok(route) => self.answer(cx, route, peer, request, body),
             Err(fault) => http::fault(&fault),
         };
-        cors::share(response, request, peer, self.agreements.origin()).into()
+        let response = cors::share(response, request, peer, self.agreements.origin());
+        self.durable.answer(self.broker.journal.as_deref(), connection, response)
     }
 
-    fn on_mail(&mut self, _cx: &mut Context<'_, Mail>, mail: Mail) {
+    fn on_mail(&mut self, cx: &mut Context<'_, Mail>, mail: Mail) {
         match mail {
             Mail::Note(topic) => self.fanout.note(topic),
             // Nobody here watches a pattern.
-            Mail::Opened(_) | Mail::Durable => {}
+            Mail::Opened(_) => {}
+            Mail::Durable => self.durable.release(self.broker.journal.as_deref(), cx),
         }
     }
 

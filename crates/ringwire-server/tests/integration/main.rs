@@ -8,6 +8,7 @@ mod feed;
 mod floods;
 mod handshake;
 mod ingest;
+mod journal;
 mod lifecycle;
 mod paths;
 mod support;

@@ -79,6 +79,11 @@ impl Process {
         (lines, self.child.wait().expect("a child can be waited for"))
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Memory now in use, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process lives");
@@ -137,7 +142,11 @@ impl Server {
         let mut command = ringwire();
         command.args(["serve", "--listen", "127.0.0.1:0", "--feed", feed]).args(flags);
         command.args(["--shards", &shards.to_string()]);
-        let mut process = Process::start(command);
+        Self::of(Process::start(command))
+    }
+
+    /// A server that is starting, once it is ready.
+    pub(crate) fn of(mut process: Process) -> Self {
         let mut announcement = Vec::new();
         loop {
             let line = process.line().unwrap_or_else(|| panic!("the server ended: {announcement:?}"));
