@@ -111,7 +111,7 @@ impl From<SocketAddr> for ListenerOptions {
     }
 }
 
-/// Hard limits. What a peer over one gets is in docs/protocol.md.
+/// Hard limits. What a peer over one gets is in docs/limits.md.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections of a shard; one more gets 503. Each costs some 400 bytes. Bounded by `RLIMIT_NOFILE` less

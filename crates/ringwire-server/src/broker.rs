@@ -38,6 +38,8 @@ pub enum Mail {
     Opened(TopicId),
     /// Tickets were decided for which the shard waits ([`Journal::outcome_or_wait`]).
     Durable,
+    /// The server is about to drain.
+    GoAway,
 }
 
 /// Shared by all threads of the server.
@@ -65,6 +67,8 @@ pub struct Broker {
     pub journal: Option<Arc<Journal>>,
     /// The epoch of the next topic.
     epoch: AtomicU64,
+    /// The number of the next client.
+    client: AtomicU64,
     subscriptions: AtomicU64,
     subscribed: Notify,
 }
@@ -85,6 +89,7 @@ impl Broker {
             announcer: Announcer::default(),
             journal: None,
             epoch: AtomicU64::new(epoch),
+            client: AtomicU64::new(epoch),
             subscriptions: AtomicU64::new(0),
             subscribed: Notify::new(),
         }
@@ -136,6 +141,11 @@ impl Broker {
             backlog_bytes_max: rule.backlog_bytes_max,
             tick_us: rule.tick_us(),
         }
+    }
+
+    /// A number for a connection that speaks the native protocol, which no other has; not of another run either.
+    pub fn next_client(&self) -> u64 {
+        self.client.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Subscriptions on all shards.

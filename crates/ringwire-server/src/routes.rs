@@ -22,6 +22,8 @@ pub enum Route {
     Health,
     /// `/topics`: the topics, as JSON.
     Topics,
+    /// `/connect`: the native protocol.
+    Connect,
     /// `/echo`: each message comes back.
     Echo,
     /// `/ws/<topic>`: the payloads of one topic.
@@ -73,6 +75,7 @@ impl Route {
             "/ringwire.js" => return Ok(Route::Script),
             "/health" => return Ok(Route::Health),
             "/topics" => return Ok(Route::Topics),
+            "/connect" => return Ok(Route::Connect),
             "/echo" => return Ok(Route::Echo),
             "/stream" => return streams(query).map(Route::Combined),
             _ => {}
@@ -97,7 +100,9 @@ impl Route {
         match self {
             Route::Page | Route::Script | Route::Health | Route::Topics => Speech::Get,
             Route::PublishOnce(_) => Speech::Post,
-            Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => Speech::Socket,
+            Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
+                Speech::Socket
+            }
         }
     }
 }
@@ -123,6 +128,7 @@ impl fmt::Display for RouteFault {
                 "no such path. Served here:\n\
                  \x20 /                        the page\n\
                  \x20 /ringwire.js             the client for browsers and Node, an ES module\n\
+                 \x20 /connect                 WebSocket: subscribe, publish and more (docs/protocol.md)\n\
                  \x20 /ws/<topic>              WebSocket: payloads of one topic\n\
                  \x20 /stream?streams=a/b      WebSocket: several topics, {\"stream\":..,\"data\":..}\n\
                  \x20 /pub/<topic>             WebSocket: publishes each message\n\
@@ -180,6 +186,7 @@ mod tests {
             ("/ringwire.js", Route::Script),
             ("/health", Route::Health),
             ("/topics", Route::Topics),
+            ("/connect", Route::Connect),
             ("/echo", Route::Echo),
             ("/ws/trades.BTCUSDT", Route::Subscribe(name("trades.BTCUSDT"))),
             ("/pub/chat", Route::PublishSocket(name("chat"))),
@@ -199,7 +206,7 @@ mod tests {
     #[test]
     fn the_hint_lists_every_path() {
         let hint = RouteFault::Unknown.to_string();
-        for path in ["/ws/", "/stream?streams=", "/pub/", "/publish/", "/echo", "/topics", "/health"] {
+        for path in ["/connect", "/ws/", "/stream?streams=", "/pub/", "/publish/", "/echo", "/topics", "/health"] {
             assert!(hint.contains(path), "{path}");
         }
     }

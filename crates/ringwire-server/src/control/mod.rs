@@ -58,7 +58,7 @@ pub(crate) fn run(
     tokio_uring::start(async move {
         let mut signals = Signals::new(Renewal::new(certificate, keys, Arc::clone(&broker)))
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let handle = engine.handle();
+        let (handle, shards) = (engine.handle(), broker.shards.get());
         let mailboxes = handle.clone();
         broker.announcer.attach(move |shard, mail| post(&mailboxes, shard, mail));
         let announcing = Arc::clone(&broker);
@@ -74,6 +74,11 @@ pub(crate) fn run(
         let result = supervise(ended, &mut signals, || {
             if let Some(feed) = &feed {
                 feed.abort();
+            }
+            // Who speaks the native protocol is told to come back, and when. One that a full mailbox keeps from it is
+            // closed like all the others.
+            for shard in 0..shards {
+                let _ = handle.post(shard, Mail::GoAway);
             }
             handle.drain(DRAIN_TIMEOUT);
         });

@@ -15,6 +15,7 @@ use super::{
 use crate::json::{JsonCheck, write_number, write_string};
 use crate::native::epoch::Epoch;
 use crate::native::push::{Data, Entry};
+use crate::native::record::Record;
 
 /// Working memory that is kept from payload to payload.
 const BODY_BYTES_KEPT: usize = 64 * 1024;
@@ -94,7 +95,9 @@ impl Encoder {
         }
     }
 
-    fn make(
+    /// Appends to `out` the form that entry `seq` of `topic` has on `lane`. Between two publications,
+    /// [`forget`](Self::forget) must be called.
+    pub(super) fn make(
         &mut self,
         lane: LaneId,
         topic: &Topic,
@@ -190,10 +193,49 @@ impl Encoder {
         time_us: u64,
         body: &mut Vec<u8>,
     ) {
+        self.with_entry(topic.name().as_str(), publication, seq, time_us, |entry, data| {
+            entry.write(body);
+            append_data(data, body);
+        });
+    }
+
+    /// Appends an entry of the history as an item of a snapshot.
+    pub(super) fn write_item(&mut self, history: &[u8], body: &mut Vec<u8>) {
+        self.with_held("", history, |entry, data| {
+            entry.write_item(body);
+            append_data(data, body);
+        });
+    }
+
+    /// Appends an entry of the history of `topic` as a JSON message.
+    pub(super) fn write_held(&mut self, topic: &str, history: &[u8], body: &mut Vec<u8>) {
+        self.with_held(topic, history, |entry, data| {
+            entry.write(body);
+            append_data(data, body);
+        });
+    }
+
+    fn with_held(&mut self, topic: &str, history: &[u8], write: impl FnOnce(&Entry<'_>, &[u8])) {
+        let Some(record) = Record::of_frame(history) else { return };
+        let Some(publication) = Publication::of_record(&record) else { return };
+        self.forget();
+        self.with_entry(topic, &publication, record.seq, record.ts_us.unwrap_or_default(), write);
+        self.forget();
+    }
+
+    /// Calls `write` with the entry, and with the member that holds its data if that is not JSON.
+    fn with_entry(
+        &mut self,
+        topic: &str,
+        publication: &Publication<'_>,
+        seq: u64,
+        time_us: u64,
+        write: impl FnOnce(&Entry<'_>, &[u8]),
+    ) {
         let is_removal = matches!(publication.subject, Subject::Remove(_));
         let json = if is_removal { None } else { self.write_data(publication.payload) };
         let entry = Entry {
-            topic: topic.name().as_str(),
+            topic,
             kind: publication.kind(),
             seq,
             ts_us: time_us,
@@ -201,22 +243,34 @@ impl Encoder {
             key: publication.subject.key().unwrap_or_default(),
             data: json.map_or(Data::None, Data::Json),
         };
-        entry.write(body);
-        if json.is_none() && !is_removal {
-            body.pop();
-            body.extend_from_slice(&self.data);
-            body.push(b'}');
-        }
+        write(&entry, if json.is_none() && !is_removal { &self.data } else { &[] });
+    }
+}
+
+/// Puts a member into the object that `body` ends with.
+fn append_data(data: &[u8], body: &mut Vec<u8>) {
+    if !data.is_empty() {
+        body.pop();
+        body.extend_from_slice(data);
+        body.push(b'}');
     }
 }
 
 /// Appends an event whose data is `json`, which is one line, and whose id is the place behind entry `seq`.
 pub(super) fn push_event(out: &mut Vec<u8>, topic: &Topic, seq: u64, json: &[u8]) {
-    out.extend_from_slice(b"id: ");
-    Epoch(topic.options().epoch).append_to(out);
-    out.push(b'-');
-    write_number(out, seq);
-    out.extend_from_slice(b"\ndata: ");
-    out.extend_from_slice(json);
-    out.extend_from_slice(b"\n\n");
+    let mut id = Vec::with_capacity(40);
+    Epoch(topic.options().epoch).append_to(&mut id);
+    id.push(b'-');
+    write_number(&mut id, seq);
+    push_chunk(out, &[b"id: ", &id, b"\ndata: ", json, b"\n\n"]);
+}
+
+/// Appends `pieces` as one chunk (RFC 9112 §7.1), which is how a stream of events is sent.
+pub(super) fn push_chunk(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+    let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let digits = (1..16).rev().find(|digits| bytes >> (4 * digits) != 0).unwrap_or(0);
+    out.extend((0..=digits).rev().map(|digit| b"0123456789abcdef"[bytes >> (4 * digit) & 15]));
+    out.extend_from_slice(b"\r\n");
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(b"\r\n");
 }

@@ -8,7 +8,7 @@
 //! | [`COMBINED`] | text: `{"stream":"<topic>","data":<payload>}` |
 //! | [`JSON`] | text: the JSON message of the native protocol |
 //! | [`RAW_DEFLATE`], [`COMBINED_DEFLATE`], [`JSON_DEFLATE`] | the same, compressed (RFC 7692) if that makes it shorter |
-//! | [`SSE`] | no frame: an event of a stream of Server-Sent Events, its data the JSON message |
+//! | [`SSE`] | no frame: an event of a stream of Server-Sent Events, in a chunk of its own; its data is the JSON message |
 //!
 //! In the combined form a payload that is JSON stands as it is, byte for byte. A text that is no JSON stands as a
 //! JSON string. Bytes stand in base64, and the object says so: `{"stream":"a","data":"AAEC","base64":true}`. An entry
@@ -20,11 +20,13 @@
 //! ([`lane_for`]), and all others get the plain lane, which any peer can read.
 
 mod encoder;
+mod framer;
 
 use ringwire_codec::deflate::{Level, MemoryLevel, Parameters, WindowBits};
 use ringwire_hub::{Entry, LaneId, Subject};
 
 pub use self::encoder::Encoder;
+pub use self::framer::Frames;
 use crate::native::record::{Flags, Record, RecordKind};
 
 /// Binary records: what all other lanes can be made of.

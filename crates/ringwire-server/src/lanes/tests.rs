@@ -96,12 +96,11 @@ fn the_json_form_is_a_message_of_the_native_protocol() {
 }
 
 #[test]
-fn an_event_has_its_place_as_id_and_the_message_as_data() {
+fn an_event_is_a_chunk_with_its_place_as_id_and_the_message_as_data() {
     let event = String::from_utf8(frame(SSE, Payload::Text("[\n]"))).unwrap();
-    assert_eq!(
-        event,
-        "id: 10-7\ndata: {\"topic\":\"a.B-c\",\"type\":\"message\",\"seq\":7,\"ts\":99,\"data\":[ ]}\n\n"
-    );
+    let message = r#"{"topic":"a.B-c","type":"message","seq":7,"ts":99,"data":[ ]}"#;
+    let want = format!("id: 10-7\ndata: {message}\n\n");
+    assert_eq!(event, format!("{:x}\r\n{want}\r\n", want.len()));
 }
 
 #[test]

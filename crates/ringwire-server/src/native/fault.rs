@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use ringwire_hub::NameError;
+use ringwire_hub::{NameError, OpenError};
 
 use super::record::RecordFault;
 use super::request::{ID_BYTES_MAX, INFO_BYTES_MAX, Method};
+use crate::auth::Denial;
 
 /// What each code means, in the order of the specification.
 pub const CODES: [(u16, &str); 9] = [
@@ -63,18 +64,16 @@ pub enum Fault {
     OneTopic(String),
     /// What the topic's kind forbids.
     Kind(&'static str),
-    /// `connect` came behind another request.
-    ConnectLate,
-    /// A token is needed.
-    NoToken,
-    /// The token is not good; why.
-    Token(Cow<'static, str>),
-    /// Forbidden: to do what, with what.
-    Forbidden(&'static str, String),
+    /// A record that publishes nothing: a text that is not UTF-8, or a key where there is none, or none where there is.
+    Entry,
+    /// The sender may not.
+    Denied(Denial),
     /// There is no such method.
     Method(String),
     /// There is no such topic.
     NoTopic(String),
+    /// There is no such key in the topic, or it is another's.
+    NoKey(String),
     /// The connection is not subscribed to it.
     NotSubscribed(String),
     /// No topic has this id on this connection.
@@ -89,8 +88,12 @@ pub enum Fault {
     TooLarge(usize, usize),
     /// Faster than so many a second of something; come again after so many ms.
     TooFast(&'static str, u32, u32),
+    /// The topic has all the keys that it may have.
+    Keys(u32),
     /// More than so many of something at once.
     TooMany(&'static str, usize),
+    /// Entry `seq` was published, but is not on disk, where it should be.
+    NotKept(u64),
     /// The server cannot, for a while; why.
     NotNow(Cow<'static, str>),
 }
@@ -115,27 +118,27 @@ impl Fault {
             | Self::Pattern(..)
             | Self::OneTopic(_)
             | Self::Kind(_)
-            | Self::ConnectLate => 400,
-            Self::NoToken | Self::Token(_) => 401,
-            Self::Forbidden(..) => 403,
-            Self::Method(_) | Self::NoTopic(_) | Self::NotSubscribed(_) | Self::TopicId(_) => 404,
+            | Self::Entry => 400,
+            Self::Denied(denial) => denial.status(),
+            Self::Method(_) | Self::NoTopic(_) | Self::NoKey(_) | Self::NotSubscribed(_) | Self::TopicId(_) => 404,
             Self::Connected | Self::Subscribed(_) => 409,
             Self::Lost(_) => 410,
             Self::TooLarge(..) => 413,
-            Self::TooFast(..) | Self::TooMany(..) => 429,
-            Self::NotNow(_) => 503,
+            Self::TooFast(..) | Self::Keys(_) | Self::TooMany(..) => 429,
+            Self::NotKept(_) | Self::NotNow(_) => 503,
         }
     }
 
     /// Whether the same request may succeed later.
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::TooFast(..) | Self::NotNow(_))
+        matches!(self, Self::TooFast(..) | Self::NotNow(_)) || self.after_ms().is_some()
     }
 
     /// When to come again, if that is known.
     pub fn after_ms(&self) -> Option<u32> {
         match self {
             Self::TooFast(_, _, after_ms) => Some(*after_ms),
+            Self::Denied(denial) => denial.after_ms(),
             _ => None,
         }
     }
@@ -169,34 +172,51 @@ impl fmt::Display for Fault {
             Self::Pattern(name, why) => write!(f, "{:?} is no pattern: {why}", quote(name)),
             Self::OneTopic(name) => write!(f, "{:?} is a pattern, and this takes one topic by its name", quote(name)),
             Self::Kind(words) => f.write_str(words),
-            Self::ConnectLate => f.write_str("connect must be the first request: open another connection for it"),
-            Self::NoToken => {
-                f.write_str("this server wants a token: send {\"method\":\"connect\",\"params\":{\"token\":\"..\"}} first")
-            }
-            Self::Token(why) => write!(f, "the token is not accepted: {why}; get a new one"),
-            Self::Forbidden(what, name) => write!(f, "not allowed to {what} {}: ask for a token that allows it", quote(name)),
+            Self::Entry => f.write_str(
+                "the record publishes nothing: an update and a removal have a key, a message has none, and text is UTF-8",
+            ),
+            Self::Denied(denial) => denial.fmt(f),
             Self::Method(name) => write!(f, "there is no method {:?}: use one of {}", quote(name), Method::NAMES),
             Self::NoTopic(name) => {
                 write!(f, "there is no topic {}: it comes to be when it is subscribed to or published to", quote(name))
             }
+            Self::NoKey(key) => write!(f, "there is no key {:?} to remove, or it is bound to another connection", quote(key)),
             Self::NotSubscribed(name) => write!(f, "this connection is not subscribed to {}: subscribe first", quote(name)),
             Self::TopicId(id) => {
                 write!(f, "no topic has the id {id} on this connection: subscribe or bind, and take the id from there")
             }
-            Self::Connected => f.write_str("this connection has had its connect: use refresh for a new token"),
+            Self::Connected => f.write_str(
+                "connect comes once, before all other requests: use refresh for a new token, or open another connection",
+            ),
             Self::Subscribed(name) => {
                 write!(f, "this connection is subscribed to {} already: unsubscribe first to change how", quote(name))
             }
             Self::Lost(first) => write!(f, "these entries are no longer held: the first that is has seq {first}"),
             Self::TooLarge(bytes, max) => write!(f, "{bytes} bytes are too large: at most {max} are taken"),
             Self::TooFast(what, rate, _) => write!(f, "too many {what}: at most {rate} a second; wait"),
+            Self::Keys(max) => write!(f, "the topic has {max} keys, and no more are taken: remove some"),
             Self::TooMany(what, max) => write!(f, "too many {what}: at most {max} on a connection"),
+            Self::NotKept(seq) => {
+                write!(f, "published as entry {seq}, but not on disk: the journal is degraded, see /health")
+            }
             Self::NotNow(why) => write!(f, "not now: {why}; try again later"),
         }
     }
 }
 
 impl std::error::Error for Fault {}
+
+impl From<Denial> for Fault {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        Self::NotNow(error.to_string().into())
+    }
+}
 
 /// A part of what a peer sent that is short enough to be sent back.
 fn quote(text: &str) -> Cow<'_, str> {
@@ -208,28 +228,28 @@ fn quote(text: &str) -> Cow<'_, str> {
 }
 
 /// What a value is to be, as in "is to be ..".
-pub(super) mod wants {
+pub(crate) mod wants {
     use super::INFO_BYTES_MAX;
     use ringwire_hub::{IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX};
 
-    pub(in crate::native) const TEXT: &str = "a string";
-    pub(in crate::native) const FLAG: &str = "true or false";
-    pub(in crate::native) const OBJECT: &str = "an object";
-    pub(in crate::native) const SEQ: &str = "a whole number from 0 to 2^64 - 1";
-    pub(in crate::native) const TOPICS: &str = "a topic or an array of topics, each a string";
-    pub(in crate::native) const MODE: &str = "\"all\" or \"latest\"";
-    pub(in crate::native) const RATE: &str = "a whole number from 1 to 1000: rounds a second";
-    pub(in crate::native) const AGE: &str = "a whole number of ms from 1 to 3600000";
-    pub(in crate::native) const SINCE: &str = "an object of {\"<topic>\":{\"epoch\":\"..\",\"seq\":0}}";
-    pub(in crate::native) const EPOCH: &str = "a string of digits and lowercase letters, as the server gave it";
-    pub(in crate::native) const COUNT: &str = "a whole number from 0 to 4294967295";
-    pub(in crate::native) const BASE64: &str = "a string in base64 (RFC 4648 §4) where \"base64\" is true";
-    pub(in crate::native) const PLAIN_DATA: &str = "a field whose name is written without escapes";
-    pub(in crate::native) const NO_DATA: &str = "left out where \"remove\" is true";
-    pub(in crate::native) const KEY: &str = "a string of 1 to 255 bytes";
-    pub(in crate::native) const IDEMPOTENCY_KEY: &str = "a string of 1 to 64 bytes";
-    pub(in crate::native) const INFO: &str = "JSON of at most 1024 bytes";
-    pub(in crate::native) const NAME: &str = "a string of at most 64 bytes";
+    pub(crate) const TEXT: &str = "a string";
+    pub(crate) const FLAG: &str = "true or false";
+    pub(crate) const OBJECT: &str = "an object";
+    pub(crate) const SEQ: &str = "a whole number from 0 to 2^64 - 1";
+    pub(crate) const TOPICS: &str = "a topic or an array of topics, each a string";
+    pub(crate) const MODE: &str = "\"all\" or \"latest\"";
+    pub(crate) const RATE: &str = "a whole number from 1 to 1000: rounds a second";
+    pub(crate) const AGE: &str = "a whole number of ms from 1 to 3600000";
+    pub(crate) const SINCE: &str = "an object of {\"<topic>\":{\"epoch\":\"..\",\"seq\":0}}";
+    pub(crate) const EPOCH: &str = "a string of digits and lowercase letters, as the server gave it";
+    pub(crate) const COUNT: &str = "a whole number from 0 to 4294967295";
+    pub(crate) const BASE64: &str = "a string in base64 (RFC 4648 §4) where \"base64\" is true";
+    pub(crate) const PLAIN_DATA: &str = "a field whose name is written without escapes";
+    pub(crate) const NO_DATA: &str = "left out where \"remove\" is true";
+    pub(crate) const KEY: &str = "a string of 1 to 255 bytes";
+    pub(crate) const IDEMPOTENCY_KEY: &str = "a string of 1 to 64 bytes";
+    pub(crate) const INFO: &str = "JSON of at most 1024 bytes";
+    pub(crate) const NAME: &str = "a string of at most 64 bytes";
 
     const _: () = assert!(KEY_BYTES_MAX == 255 && IDEMPOTENCY_KEY_BYTES_MAX == 64 && INFO_BYTES_MAX == 1024);
 }
@@ -249,8 +269,8 @@ mod tests {
     fn every_code_is_in_the_table() {
         let faults = [
             Fault::NotAnObject,
-            Fault::NoToken,
-            Fault::Forbidden("publish to", "a".into()),
+            Fault::Denied(Denial::TokenMissing),
+            Fault::Denied(Denial::PublishForbidden),
             Fault::Method("x".into()),
             Fault::Connected,
             Fault::Lost(7),

@@ -9,6 +9,7 @@ mod deflate;
 mod feed;
 mod hub;
 mod journal;
+mod native;
 mod network;
 mod rate;
 mod tls;
@@ -30,6 +31,7 @@ pub use self::deflate::CompressionOptions;
 pub use self::feed::{FeedOptions, FeedSource, Speed};
 pub use self::hub::HubOptions;
 pub use self::journal::{Fsync, JournalOptions};
+pub use self::native::NativeOptions;
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
@@ -58,6 +60,8 @@ pub struct Options {
     pub slow: SlowPolicy,
     /// What holds for topics as such.
     pub hub: HubOptions,
+    /// What a connection of the native protocol may have.
+    pub native: NativeOptions,
     /// What holds for which topics.
     pub topics: TopicRules,
     /// Where what persistent topics hold is kept. There is a journal if there are persistent topics.
@@ -149,6 +153,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let users = root.section("users", users::users);
     let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
     let hub = root.section("hub", hub::hub);
+    let native = root.section("native", native::native);
     let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
     let journal = root.section("journal", journal::journal);
     if journal.is_none() && topics.written().iter().any(|rule| rule.persistent) {
@@ -164,7 +169,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options { engine, tls, feed, publish, auth, users, slow, hub, topics, journal, udp, origin, deflate },
+        Options { engine, tls, feed, publish, auth, users, slow, hub, native, topics, journal, udp, origin, deflate },
         reading.effective,
         reading.known,
     ))

@@ -35,7 +35,6 @@ enum Purpose {
     /// To publish to one topic.
     Publishing(Publishing),
     /// To speak the native protocol, in which it may show another token.
-    #[allow(dead_code, reason = "for the native protocol")]
     Session,
 }
 
@@ -123,7 +122,6 @@ impl Passes {
     ///
     /// # Errors
     /// If the user has all the connections that a user may have; then nothing has changed.
-    #[allow(dead_code, reason = "for the native protocol")]
     pub(super) fn renew(
         &mut self,
         cx: &mut Context<'_, Mail>,
@@ -151,7 +149,6 @@ impl Passes {
     ///
     /// # Errors
     /// If the user publishes too fast.
-    #[allow(dead_code, reason = "for the native protocol")]
     pub(super) fn count_publish(&self, id: ConnectionId, now_us: u64) -> Result<(), Denial> {
         match self.slots.get(id.slot()) {
             Some(Some((own, pass))) if *own == id => pass.seat.publish(now_us),
@@ -231,7 +228,6 @@ impl Service {
     ///
     /// # Errors
     /// Why not, as an answer.
-    #[allow(dead_code, reason = "for the native protocol")]
     pub(super) fn admit_session(&self, grant: Grant, peer: &Peer, now_us: u64) -> Result<Pass, Response> {
         self.seated(grant, peer, Purpose::Session, now_us)
     }

@@ -9,6 +9,7 @@ use ringwire_codec::handshake::{OriginPolicy, Policy};
 use ringwire_codec::http::Request;
 use ringwire_hub::LaneId;
 
+use super::native::Form;
 use crate::lanes::{COMBINED, RAW};
 use crate::routes::Route;
 
@@ -16,6 +17,11 @@ use crate::routes::Route;
 pub const RAW_SUBPROTOCOL: &str = "ringwire.raw.1";
 /// Subprotocol of messages that are `{"stream":..,"data":..}`.
 pub const COMBINED_SUBPROTOCOL: &str = "ringwire.combined.1";
+
+/// Subprotocol of the native protocol in text.
+pub const JSON_SUBPROTOCOL: &str = "ringwire.json.1";
+/// Subprotocol of the native protocol in binary records.
+pub const BINARY_SUBPROTOCOL: &str = "ringwire.bin.1";
 
 /// The policies of all services.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub(super) struct Agreements {
     topic: Arc<Policy>,
     /// Of `/stream`.
     streams: Arc<Policy>,
+    /// Of `/connect`.
+    native: Arc<Policy>,
 }
 
 impl Agreements {
@@ -39,6 +47,7 @@ impl Agreements {
             plain: with(&[]),
             topic: with(&[RAW_SUBPROTOCOL, COMBINED_SUBPROTOCOL]),
             streams: with(&[COMBINED_SUBPROTOCOL]),
+            native: with(&[JSON_SUBPROTOCOL, BINARY_SUBPROTOCOL]),
         }
     }
 
@@ -47,6 +56,7 @@ impl Agreements {
         match Route::parse(request.path(), request.query()) {
             Ok(Route::Subscribe(_)) => &self.topic,
             Ok(Route::Combined(_)) => &self.streams,
+            Ok(Route::Connect) => &self.native,
             _ => &self.plain,
         }
     }
@@ -60,4 +70,9 @@ impl Agreements {
 /// The form in which `/ws/<topic>` sends messages, by the subprotocol agreed on.
 pub(super) fn lane(subprotocol: Option<&str>) -> LaneId {
     if subprotocol == Some(COMBINED_SUBPROTOCOL) { COMBINED } else { RAW }
+}
+
+/// The form in which `/connect` speaks, by the subprotocol agreed on.
+pub(super) fn form(subprotocol: Option<&str>) -> Form {
+    if subprotocol == Some(BINARY_SUBPROTOCOL) { Form::Binary } else { Form::Json }
 }

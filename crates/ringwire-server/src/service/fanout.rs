@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ringwire_engine::{Context, Transmit};
 use ringwire_hub::{
-    Framer, Key, LaneId, Notice, Part, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, SubscribeError,
-    Subscriber, Topic, TopicId, Wake, Wanted,
+    LaneId, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, Standing, SubscribeError, Subscribed, Subscriber,
+    Topic, TopicId, Wake, Wanted,
 };
 use ringwire_ring::Shared;
 
 use crate::broker::{Broker, Mail, Publisher, Refused};
-use crate::lanes::Publication;
+use crate::lanes::{Frames, Publication, SharedDeflate};
 use crate::outbox::Outbox;
 
 /// Most subscriptions of a shard; each takes some 70 bytes.
@@ -26,6 +26,8 @@ pub(super) struct Fanout {
     hub: ShardHub,
     slow: SlowPolicy,
     publisher: Publisher,
+    /// Makes what subscribers get that their lanes' logs do not hold.
+    frames: Frames,
     /// Topics with a note for this shard, to be heeded at the end of the turn. The hub sends one at most for each.
     noted: Vec<TopicId>,
     /// Notes for shards whose mailbox was full.
@@ -33,9 +35,16 @@ pub(super) struct Fanout {
 }
 
 impl Fanout {
-    pub(super) fn new(shard: ShardId, slots: u32, slow: SlowPolicy, publisher: Publisher) -> Self {
+    pub(super) fn new(shard: ShardId, slots: u32, slow: SlowPolicy, deflate: SharedDeflate) -> Self {
         let limits = ShardLimits { slots_max: slots, subscriptions_max: SUBSCRIPTIONS_MAX };
-        Self { shard, hub: ShardHub::new(shard, limits), slow, publisher, noted: Vec::new(), outbox: Outbox::default() }
+        let (publisher, frames) = (Publisher::new(deflate), Frames::new(deflate));
+        let (hub, outbox) = (ShardHub::new(shard, limits), Outbox::default());
+        Self { shard, hub, slow, publisher, frames, noted: Vec::new(), outbox }
+    }
+
+    /// Which shard this is.
+    pub(super) fn shard(&self) -> ShardId {
+        self.shard
     }
 
     /// Appends to the log of `topic`, opened again if it was let go, and sends the notes: mail to other shards, a reminder
@@ -104,6 +113,32 @@ impl Fanout {
         result
     }
 
+    /// Subscribes to one topic; see [`ShardHub::subscribe`].
+    pub(super) fn subscribe_to(
+        &mut self,
+        who: Subscriber,
+        topic: &Arc<Topic>,
+        wanted: &Wanted,
+    ) -> Result<Subscribed, SubscribeError> {
+        self.hub.subscribe(who, topic, wanted)
+    }
+
+    /// Ends one subscription. Returns how it stood.
+    pub(super) fn unsubscribe_from(&mut self, who: Subscriber, topic: &Topic, lane: LaneId) -> Option<Standing> {
+        self.hub.unsubscribe(who, topic, lane)
+    }
+
+    /// Calls `each` with the topics that `who` is subscribed to, and how that stands.
+    pub(super) fn accounts(&self, who: Subscriber, mut each: impl FnMut(&Topic, Standing)) {
+        self.hub.accounts(who, |topic, _, standing| each(topic, standing));
+    }
+
+    /// Calls `each` with the topics of which `who` has been handed everything, and something since the last call; with
+    /// the number of the last entry.
+    pub(super) fn caught_up(&mut self, who: Subscriber, each: impl FnMut(&Topic, u64)) {
+        self.hub.caught_up(who, each);
+    }
+
     /// Ends all subscriptions of `who`.
     pub(super) fn unsubscribe(&mut self, who: Subscriber) {
         self.hub.unsubscribe_all(who);
@@ -112,7 +147,7 @@ impl Fanout {
     /// Hands out what is pending for `who`, as much as fits.
     pub(super) fn pull(&mut self, who: Subscriber, now_us: u64, out: &mut Transmit) -> PullOutcome {
         let budget = out.budget();
-        let pulled = self.hub.pull(who, budget, now_us, &mut LogOnly, |run| {
+        let pulled = self.hub.pull(who, budget, now_us, &mut self.frames, |run| {
             out.shared(Shared::new(Arc::clone(run.words), run.start, run.end));
         });
         match (pulled.slow, pulled.more) {
@@ -126,17 +161,6 @@ impl Fanout {
     pub(super) fn rewind(&mut self, who: Subscriber, unsent: usize) -> usize {
         self.hub.rewind(who, unsent)
     }
-}
-
-/// Subscribers here get what their lane's log holds, and nothing else.
-struct LogOnly;
-
-impl Framer for LogOnly {
-    fn replay(&mut self, _: LaneId, _: &Topic, _: &[u8], _: &mut Vec<u8>) {}
-
-    fn notice(&mut self, _: LaneId, _: &Topic, _: Notice, _: &mut Vec<u8>) {}
-
-    fn snapshot(&mut self, _: LaneId, _: &Topic, _: u64, _: &[Key], _: Part, _: &mut Vec<u8>) {}
 }
 
 /// What is left after a pull.

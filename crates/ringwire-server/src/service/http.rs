@@ -93,7 +93,9 @@ impl Service {
             Route::PublishOnce(name) => match self.publish_once(cx, &name, peer, request, body) {
                 Ok(response) | Err(response) => response,
             },
-            Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => socket_only(),
+            Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
+                socket_only()
+            }
         }
     }
 
@@ -210,7 +212,10 @@ fn unpublished(why: Unpublished) -> Response {
 
 /// Words for who asks for a WebSocket where there is none.
 pub(super) fn no_socket_here() -> Response {
-    Response::text(400, "this path is plain HTTP; WebSocket is at /ws/<topic>, /stream, /pub/<topic> and /echo\n")
+    Response::text(
+        400,
+        "this path is plain HTTP; WebSocket is at /connect, /ws/<topic>, /stream, /pub/<topic> and /echo\n",
+    )
 }
 
 /// Words for who asks for no WebSocket where there is one (RFC 9110 §15.5.22).

@@ -16,6 +16,7 @@ mod cors;
 mod durable;
 mod fanout;
 mod http;
+mod native;
 mod session;
 
 use std::sync::Arc;
@@ -31,12 +32,15 @@ use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicNam
 
 use self::admission::{Pass, Passes, Unpublished};
 use self::agreements::Agreements;
-pub use self::agreements::{COMBINED_SUBPROTOCOL, RAW_SUBPROTOCOL};
+pub use self::agreements::{BINARY_SUBPROTOCOL, COMBINED_SUBPROTOCOL, JSON_SUBPROTOCOL, RAW_SUBPROTOCOL};
 use self::durable::Durable;
 use self::fanout::{Fanout, PullOutcome};
+pub use self::native::MESSAGE_BYTES_MAX;
+use self::native::{Client, Native};
 use self::session::{Role, Sessions, Subscribing};
-use crate::broker::{Broker, Mail, Publisher, Refused};
+use crate::broker::{Broker, Mail, Refused};
 use crate::lanes::{COMBINED, Payload, lane_for};
+use crate::options::NativeOptions;
 use crate::routes::Route;
 
 /// Close code of a subscriber that reads too slowly, where the policy is to disconnect it. It may come again.
@@ -49,6 +53,7 @@ pub struct Service {
     fanout: Fanout,
     sessions: Sessions,
     passes: Passes,
+    native: Native,
     agreements: Agreements,
     durable: Durable,
 }
@@ -56,11 +61,18 @@ pub struct Service {
 impl Service {
     /// The application on shard `shard`, whose connections have slots below `slots`. `common` is what all services
     /// agree to.
-    pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, slow: SlowPolicy, common: &Policy) -> Self {
-        let agreements = Agreements::new(common);
-        let fanout = Fanout::new(shard, slots, slow, Publisher::new(broker.deflate));
-        let durable = Durable::new(shard);
-        Self { broker, fanout, sessions: Sessions::default(), passes: Passes::default(), agreements, durable }
+    pub fn new(
+        broker: Arc<Broker>,
+        shard: ShardId,
+        slots: u32,
+        slow: SlowPolicy,
+        native: NativeOptions,
+        common: &Policy,
+    ) -> Self {
+        let (agreements, native) = (Agreements::new(common), Native::new(native));
+        let fanout = Fanout::new(shard, slots, slow, broker.deflate);
+        let (sessions, passes, durable) = (Sessions::default(), Passes::default(), Durable::new(shard));
+        Self { broker, fanout, sessions, passes, native, agreements, durable }
     }
 
     /// What a connection that asks for `route` is to do and as whom, or why it may not.
@@ -68,6 +80,13 @@ impl Service {
         let (request, peer) = (opening.request, opening.peer);
         match route {
             Route::Echo => Ok((Role::Echo, None)),
+            Route::Connect => {
+                let grant = self.grant(request, now_us)?;
+                let form = agreements::form(opening.subprotocol);
+                let number = self.broker.next_client();
+                let client = Client::new(form, number, grant.clone(), &self.native.options, now_us);
+                Ok((Role::Native(Box::new(client)), Some(self.admit_session(grant, peer, now_us)?)))
+            }
             Route::Subscribe(name) => self.subscribing(agreements::lane(opening.subprotocol), opening, &[name], now_us),
             Route::Combined(names) => self.subscribing(COMBINED, opening, &names, now_us),
             Route::PublishSocket(name) => {
@@ -126,6 +145,9 @@ impl Handler for Service {
     fn on_open(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let subscriber = session.subscriber();
+        if matches!(session.role, Role::Native(_)) {
+            return self.native_opened(cx, connection);
+        }
         let Some(wanted) = session.role.begin() else { return };
         let lane = lane_for(wanted.lane, cx.deflate(connection));
         match self.fanout.subscribe(subscriber, lane, &wanted.topics) {
@@ -153,6 +175,7 @@ impl Handler for Service {
                     cx.close(connection, close_code(refused), &refused.to_string());
                 }
             }
+            Role::Native(_) => self.native_message(cx, connection, &message),
             Role::Subscribing(_) | Role::Subscriber(_) => cx.close(
                 connection,
                 CloseCode::POLICY_VIOLATION,
@@ -161,7 +184,8 @@ impl Handler for Service {
         }
     }
 
-    fn on_close(&mut self, _cx: &mut Context<'_, Mail>, connection: ConnectionId, _reason: &CloseReason) {
+    fn on_close(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, _reason: &CloseReason) {
+        self.native_closed(cx, connection);
         self.passes.remove(connection);
         let Some(session) = self.sessions.remove(connection) else { return };
         if let Role::Subscriber(count) = session.role {
@@ -189,15 +213,19 @@ impl Handler for Service {
     fn on_mail(&mut self, cx: &mut Context<'_, Mail>, mail: Mail) {
         match mail {
             Mail::Note(topic) => self.fanout.note(topic),
-            // Nobody here watches a pattern.
-            Mail::Opened(_) => {}
-            Mail::Durable => self.durable.release(self.broker.journal.as_deref(), cx),
+            Mail::Opened(topic) => self.native_topic_opened(cx, topic),
+            Mail::Durable => {
+                self.durable.release(self.broker.journal.as_deref(), cx);
+                self.native_durable(cx);
+            }
+            Mail::GoAway => self.native_go_away(cx),
         }
     }
 
     fn on_tick(&mut self, cx: &mut Context<'_, Mail>) {
         self.fanout.retry(cx);
         self.passes.end_expired(cx);
+        self.native_tick(cx);
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_, Mail>) {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use ringwire_engine::ConnectionId;
 use ringwire_hub::{LaneId, Subscriber, Topic};
 
+use super::native::Client;
+
 /// What a connection does.
 #[derive(Debug)]
 pub(super) enum Role {
@@ -16,6 +18,8 @@ pub(super) enum Role {
     Subscribing(Box<Subscribing>),
     /// Has this many subscriptions.
     Subscriber(u32),
+    /// Speaks the native protocol.
+    Native(Box<Client>),
 }
 
 impl Role {
@@ -81,6 +85,12 @@ impl Sessions {
     pub(super) fn of_subscriber(&self, subscriber: Subscriber) -> Option<ConnectionId> {
         let session = self.slots.get(subscriber.slot as usize)?.as_ref()?;
         (session.generation == subscriber.generation).then_some(session.id)
+    }
+
+    /// The connections that speak the native protocol.
+    pub(super) fn natives(&self) -> Vec<ConnectionId> {
+        let all = self.slots.iter().flatten();
+        all.filter(|session| matches!(session.role, Role::Native(_))).map(|session| session.id).collect()
     }
 
     /// A connection has ended.

@@ -10,6 +10,7 @@ mod handshake;
 mod ingest;
 mod journal;
 mod lifecycle;
+mod native;
 mod paths;
 mod support;
 mod tls;
