@@ -46,3 +46,18 @@ impl fmt::Debug for ApiKey {
         f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_the_same_if_each_byte_is() {
+        assert!(same(&[7; 32], &[7; 32]));
+        for at in 0..32 {
+            let mut other = [7; 32];
+            other[at] ^= 1;
+            assert!(!same(&[7; 32], &other), "byte {at}");
+        }
+    }
+}

@@ -69,6 +69,6 @@ mod tests {
         let mut rate = Rate::new(RateLimit { per_second: 1 << 24, burst: 2 }, 0);
         assert!(rate.is_full(0) && rate.take(0).is_ok() && !rate.is_full(0));
         assert_eq!([0; 3].map(|_| rate.take(u64::MAX)), [Ok(()), Ok(()), Err(1)]);
-        assert_eq!(rate.take(5), Err(1), "time that goes backwards stands still");
+        assert_eq!([5, 6, 1_000_000].map(|at| rate.take(at)), [Err(1); 3], "time that goes backwards stands still");
     }
 }

@@ -40,15 +40,19 @@ fn what_is_no_public_key_says_what_to_do() {
 }
 
 #[test]
-fn a_key_cut_anywhere_is_refused() {
+fn a_key_that_is_cut_or_longer_is_refused() {
     let der: Vec<u8> = base64::engine::general_purpose::STANDARD
         .decode(RSA_PEM.lines().filter(|line| !line.starts_with('-')).collect::<String>())
         .expect("base64");
+    let read = |der: &[u8]| {
+        let body = base64::engine::general_purpose::STANDARD.encode(der);
+        public_keys(&format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"))
+    };
     for end in 0..der.len() {
-        let body = base64::engine::general_purpose::STANDARD.encode(&der[..end]);
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
-        assert!(public_keys(&pem).is_err(), "{end}");
+        assert!(read(&der[..end]).is_err(), "{end}");
     }
+    assert!(read(&der).is_ok());
+    assert!(read(&[&der[..], &[0]].concat()).is_err(), "nothing may follow it");
 }
 
 #[test]
