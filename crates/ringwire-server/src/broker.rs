@@ -263,6 +263,19 @@ impl Publisher {
     }
 }
 
+impl Refused {
+    /// The HTTP status that says it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Refused::TooLong { .. } | Refused::Log(PublishError::TooLong { .. }) => 413,
+            Refused::Log(PublishError::NoSuchKey) => 404,
+            Refused::Log(PublishError::TooManyKeys { .. }) => 429,
+            Refused::Log(PublishError::Gone) | Refused::Open(_) => 503,
+            Refused::Log(PublishError::NotKeyed | PublishError::KeyLength | PublishError::IdempotencyKeyLength) => 400,
+        }
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

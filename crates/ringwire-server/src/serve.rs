@@ -47,8 +47,7 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     let certificate = Certificate::open(&options.tls)?;
     let engine = start(&options, certificate.as_ref(), &broker)?;
     let lines = announcement(&engine, &options, certificate.as_ref(), &ingest);
-    ingest.start(&broker, &engine.handle())?;
-    let work = Work { feed, certificate, keys: key_files, topics_idle: options.hub.topics_idle, journal };
+    let work = Work { feed, ingest, certificate, keys: key_files, topics_idle: options.hub.topics_idle, journal };
     control::run(engine, broker, work, || {
         let mut out = std::io::stdout().lock();
         // Who closed our standard output does not want to know.

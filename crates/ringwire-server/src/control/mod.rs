@@ -26,6 +26,7 @@ use self::renewal::Renewal;
 use crate::auth::KeyFiles;
 use crate::broker::{Broker, Mail};
 use crate::failure::Failure;
+use crate::ingest::Ingest;
 use crate::journal::Writer;
 use crate::options::FeedOptions;
 use crate::tls::Certificate;
@@ -37,6 +38,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Work {
     /// The feed to publish.
     pub(crate) feed: Option<(Feed, FeedOptions)>,
+    /// The other ways in.
+    pub(crate) ingest: Ingest,
     /// What SIGHUP has read again.
     pub(crate) certificate: Option<Certificate>,
     /// Keys that are read again when their files change.
@@ -54,7 +57,7 @@ pub(crate) fn run(
     work: Work,
     on_ready: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let Work { feed, certificate, keys, topics_idle, journal } = work;
+    let Work { feed, ingest, certificate, keys, topics_idle, journal } = work;
     tokio_uring::start(async move {
         let mut signals = Signals::new(Renewal::new(certificate, keys, Arc::clone(&broker)))
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
@@ -65,6 +68,7 @@ pub(crate) fn run(
         tokio_uring::spawn(async move { announcing.announcer.deliver().await });
         tokio_uring::spawn(retention::run(Arc::clone(&broker), handle.clone(), topics_idle));
         let journal = journal.map(|writer| journaling::start(writer, Arc::clone(&broker), handle.clone()));
+        ingest.start(&broker, &handle)?;
         let feed = feed.map(|(feed, options)| {
             feed::announce(&feed, &options, &broker);
             tokio_uring::spawn(feed::run(feed, options, broker, handle.clone()))

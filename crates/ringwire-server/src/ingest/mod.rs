@@ -10,6 +10,7 @@
 mod inlet;
 pub mod source;
 mod udp;
+mod unix;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::options::Options;
 /// What has been opened.
 pub(crate) struct Ingest {
     ports: Vec<udp::Port>,
+    socket: Option<unix::Socket>,
 }
 
 impl Ingest {
@@ -33,20 +35,23 @@ impl Ingest {
     /// What cannot be had, and why.
     pub(crate) fn open(options: &Options) -> Result<Self, Failure> {
         let ports = options.udp.iter().map(udp::Port::open).collect::<Result<_, _>>()?;
-        Ok(Self { ports })
+        let socket = options.unix.as_ref().map(unix::Socket::open).transpose()?;
+        Ok(Self { ports, socket })
     }
 
     /// What tells how each of them is.
     pub(crate) fn sources(&self) -> Vec<Arc<Source>> {
-        self.ports.iter().map(|port| Arc::clone(&port.source)).collect()
+        let ports = self.ports.iter().map(|port| &port.source);
+        ports.chain(self.socket.iter().map(|socket| &socket.source)).cloned().collect()
     }
 
     /// What the server says of them before it is ready.
     pub(crate) fn announcement(&self) -> Vec<String> {
-        self.ports.iter().map(udp::Port::announcement).collect()
+        let ports = self.ports.iter().map(udp::Port::announcement);
+        ports.chain(self.socket.iter().map(unix::Socket::announcement)).collect()
     }
 
-    /// Publishes what comes from now on.
+    /// Publishes what comes from now on. To be called in the control plane's runtime.
     ///
     /// # Errors
     /// If the operating system gives no thread.
@@ -58,6 +63,9 @@ impl Ingest {
                 .name(format!("udp {}", port.source.name()))
                 .spawn(move || port.run(inlet))
                 .map_err(|error| Failure::new(format!("cannot start a thread for udp: {error}")))?;
+        }
+        if let Some(socket) = self.socket {
+            tokio_uring::spawn(socket.run(Arc::clone(broker), handle.clone()));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod rate;
 mod tls;
 mod topics;
 mod udp;
+mod unix;
 mod users;
 
 use std::fmt;
@@ -36,6 +37,7 @@ pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
 pub use self::udp::{UDP_PORTS_MAX, UdpOptions};
+pub use self::unix::UnixOptions;
 pub use self::users::UserLimits;
 
 use crate::access::PublishAccess;
@@ -68,6 +70,8 @@ pub struct Options {
     pub journal: Option<JournalOptions>,
     /// Ports whose datagrams are published.
     pub udp: Vec<UdpOptions>,
+    /// A socket in the file system to which records are published.
+    pub unix: Option<UnixOptions>,
     /// Pages of which origins may connect, and read over HTTP.
     pub origin: OriginPolicy,
     /// Whether and how messages are compressed.
@@ -163,13 +167,30 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
         );
     }
     let udp = udp::udp(&mut root);
+    let unix = root.section("unix", unix::unix);
     let feed = root.section("feed", feed::feed);
     let reading = root.finish();
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options { engine, tls, feed, publish, auth, users, slow, hub, native, topics, journal, udp, origin, deflate },
+        Options {
+            engine,
+            tls,
+            feed,
+            publish,
+            auth,
+            users,
+            slow,
+            hub,
+            native,
+            topics,
+            journal,
+            udp,
+            unix,
+            origin,
+            deflate,
+        },
         reading.effective,
         reading.known,
     ))

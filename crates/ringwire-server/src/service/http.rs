@@ -2,7 +2,6 @@
 
 use ringwire_codec::http::Request;
 use ringwire_engine::{Context, Peer, Response};
-use ringwire_hub::PublishError;
 use serde::Serialize;
 
 use super::admission::{self, Unpublished};
@@ -230,12 +229,7 @@ fn wrong_method(allow: &'static str) -> Response {
 }
 
 fn refused(refused: Refused) -> Response {
-    let status = match refused {
-        Refused::TooLong { .. } | Refused::Log(PublishError::TooLong { .. }) => 413,
-        Refused::Log(PublishError::Gone) | Refused::Open(_) => 503,
-        Refused::Log(_) => 400,
-    };
-    Response::text(status, format!("{refused}\n"))
+    Response::text(refused.status(), format!("{refused}\n"))
 }
 
 fn json(value: &impl Serialize) -> Response {

@@ -1,6 +1,7 @@
 //! What comes in: publishers of every kind, and topics that come and go under them.
 
 mod udp;
+mod unix;
 
 use crate::support::{PATIENCE, Server};
 use ringwire_ring::{Clock, Instant};
@@ -15,7 +16,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn a_publishers_topic_that_was_let_go_is_opened_again() {
-    let config = "[hub]\ntopics_idle_ms = 1\n[[topics]]\nmatch = \"a\"\nretention.age_ms = 1\n";
+    let config = "[hub]\ntopics_idle_ms = 1\n[[topics]]\nmatch = \"a\"\nretention.age_ms = 500\n";
     let server = Server::start_configured(config);
     let mut publisher = server.socket("/pub/a");
     publisher.send_text("1");
