@@ -1,7 +1,8 @@
 // The page in Chromium: it opens, quotes move, it survives a restart of the server, and it says nothing on the console.
 //
 // The page shows what it does in `window.ringwire`: `messages` counts what it received, `connected` says whether its
-// socket is open, `latencyMs` is the time from feed to browser. $CHROMIUM names the browser; pictures go to $SCREENSHOTS.
+// session stands, `latencyMs` is the time from feed to browser, `account` is what became of all entries, `states` are the
+// keyed topics. $CHROMIUM names the browser; pictures go to $SCREENSHOTS.
 'use strict';
 
 const { after, before, test } = require('node:test');
@@ -33,7 +34,7 @@ before(async () => {
 after(() => browser?.close());
 
 /** A page of the server, all of whose errors and requests are kept. */
-async function open(server, options = {}) {
+async function open(server, { path: at = '/', ...options } = {}) {
   const context = await browser.newContext({ viewport: DESK, ...options });
   const page = await context.newPage();
   const errors = [];
@@ -44,7 +45,7 @@ async function open(server, options = {}) {
   });
   page.on('request', (request) => requests.push(request.url()));
   page.on('websocket', (socket) => requests.push(socket.url()));
-  await page.goto(server.http('/'));
+  await page.goto(server.http(at));
   return { page, errors, requests, context };
 }
 
@@ -141,6 +142,36 @@ for (const width of [1440, 1024, 400]) {
     }),
   );
 }
+
+test('the account balances, and the latest of each key can be asked for', { timeout: 60_000 }, () =>
+  withServer(async (server) => {
+    const { page, errors, context } = await open(server);
+    await moving(page, 100);
+    const all = await page.evaluate(() => window.ringwire.account);
+    assert.ok(all.balanced && all.delivered >= 100 && all.skipped === 0 && all.gap === 0, JSON.stringify(all));
+    await page.getByRole('button', { name: 'latest' }).click();
+    await page.waitForURL(/mode=latest/);
+    await moving(page, 100);
+    assert.equal(await page.evaluate(() => window.ringwire.mode), 'latest');
+    assert.ok((await page.evaluate(() => window.ringwire.account)).balanced);
+    assert.deepEqual(errors, []);
+    await context.close();
+  }),
+);
+
+test('only the topics that are asked for come', { timeout: 60_000 }, () =>
+  withServer(async (server) => {
+    const { page, context } = await open(server);
+    await moving(page);
+    await page.getByLabel('Topics and patterns').fill('quotes.* trades.ETHUSD');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/topics=/);
+    await moving(page, 50);
+    const streams = await page.evaluate(() => window.ringwire.streams);
+    assert.ok(streams.length > 2 && streams.every((name) => /^quotes\.|^trades\.ETHUSD$/.test(name)), streams.join(' '));
+    await context.close();
+  }),
+);
 
 test('the page survives a restart of the server', { timeout: 90_000 }, async () => {
   const first = await start(['--shards', '2', '--feed', 'demo']);

@@ -16,7 +16,9 @@ async function start(args = [], { listen = '127.0.0.1:0' } = {}) {
   const feed = args.includes('--feed') ? [] : ['--feed', 'none'];
   const child = spawn(binary, ['serve', '--listen', listen, ...feed, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
-  process.once('exit', () => child.kill('SIGKILL'));
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   try {
     const said = await ready(child, exited);
     const [, s, address] = /http(s?):\/\/([0-9.:[\]]+)/.exec(said);

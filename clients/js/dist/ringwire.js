@@ -767,6 +767,8 @@ var TIMER_MS_MAX = 2 ** 31 - 1;
 var Client = class extends Emitter {
   /** What the server said when the session began; nothing before that. */
   session = null;
+  /** What came so far, on all connections: texts, and their characters. */
+  received = { texts: 0, characters: 0 };
   #options;
   #link;
   #requests;
@@ -996,6 +998,8 @@ var Client = class extends Emitter {
     for (const [name, owner] of this.#owners) if (owner === subscription) this.#owners.delete(name);
   }
   #receive(text) {
+    this.received.texts += 1;
+    this.received.characters += text.length;
     for (const message of parse(text)) {
       if (message === null) this.emit("error", new RingwireError("protocol", "the server sent what is no JSON"));
       else this.#dispatch(message);

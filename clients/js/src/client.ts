@@ -45,6 +45,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export class Client extends Emitter<ClientEvents> {
   /** What the server said when the session began; nothing before that. */
   session: ConnectResult | null = null;
+  /** What came so far, on all connections: texts, and their characters. */
+  readonly received = { texts: 0, characters: 0 };
   readonly #options: ClientOptions;
   readonly #link: Link;
   readonly #requests: Requests;
@@ -304,6 +306,8 @@ export class Client extends Emitter<ClientEvents> {
   }
 
   #receive(text: string): void {
+    this.received.texts += 1;
+    this.received.characters += text.length;
     for (const message of parse(text)) {
       if (message === null) this.emit('error', new RingwireError('protocol', 'the server sent what is no JSON'));
       else this.#dispatch(message);

@@ -243,7 +243,7 @@ test('topics that a pattern matches are announced, delivered and resumed one by 
   const peer = await peers.next();
   await peer.welcome();
   peer.answer(await peer.asked('subscribe'), [{ topic: 'trades.>', state: 'pattern' }]);
-  const announce = (topic, seq) => ({ type: 'subscribed', topic, pattern: 'trades.>', epoch: 'e1', seq, head: seq, kind: 'plain' });
+  const announce = (topic, seq) => ({ type: 'subscribed', topic, pattern: 'trades.>', id: 9, epoch: 'e1', seq, head: seq, kind: 'plain' });
   peer.say(announce('trades.x', 4), message('trades.x', 5), announce('trades.y', 0), message('trades.y', 1));
   await events.take(4);
   peer.close();

@@ -137,7 +137,7 @@ fn topics_that_a_pattern_matches_are_the_patterns_and_resume_one_by_one() {
     let _receiver = script.subscribe(Subscribe::to("t.>"));
     let request = script.sent("subscribe");
     script.say(&json!({ "id": request["id"], "result": [{ "topic": "t.>", "state": "pattern" }] }));
-    let announcement = |seq| json!({ "type": "subscribed", "topic": "t.x", "pattern": "t.>", "epoch": "e1", "seq": seq, "head": 4, "kind": "plain" });
+    let announcement = |seq| json!({ "type": "subscribed", "topic": "t.x", "pattern": "t.>", "id": 9, "epoch": "e1", "seq": seq, "head": 4, "kind": "plain" });
     script.say(&announcement(4));
     script.say(&json!({ "topic": "t.x", "type": "message", "seq": 5, "ts": 1, "data": 1 }));
     script.core.lost();

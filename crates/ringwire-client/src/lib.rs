@@ -56,3 +56,8 @@ pub use feed::Account;
 pub use keyed::{Change, KeyedState};
 pub use options::{Connecting, Connector, Options, Publish, Stream, Subscribe, Token, TokenFuture};
 pub use subscription::Subscription;
+
+/// The examples of docs/clients.md build.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/clients.md")]
+struct Documentation;

@@ -117,7 +117,9 @@ pub(crate) enum Begun {
 /// Reads one line.
 pub(crate) fn read(line: &str) -> Result<Said<'_>, Error> {
     let line: Line<'_> = serde_json::from_str(line).map_err(|error| Error::Protocol(error.to_string()))?;
-    if let Some(id) = line.id.and_then(|id| id.get().parse().ok()) {
+    // Pushes have ids too: of their topics.
+    let id = line.id.filter(|_| line.kind.is_empty());
+    if let Some(id) = id.and_then(|id| id.get().parse().ok()) {
         return match (line.result, line.error) {
             (_, Some(error)) => Ok(Said::Answer(id, Err(error.into()))),
             (Some(result), None) => Ok(Said::Answer(id, Ok(result))),
