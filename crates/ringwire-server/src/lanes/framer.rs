@@ -168,3 +168,7 @@ fn write_records(topic: &Topic, seq: u64, keys: &[Key], part: Part, out: &mut Ve
         Record { flags: place.with(Flags::LAST), ..end }.append_to(out);
     }
 }
+
+#[cfg(test)]
+#[path = "framer_tests.rs"]
+mod tests;
