@@ -25,12 +25,12 @@ fn token(secret: &str, header: &str, claims: &str) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-fn hs256(claims: &str) -> String {
+pub(crate) fn hs256(claims: &str) -> String {
     token(SECRET, r#"{"alg":"HS256"}"#, claims)
 }
 
 /// A server that takes tokens of [`SECRET`], with more configuration.
-fn server(more: &str) -> Server {
+pub(crate) fn server(more: &str) -> Server {
     Server::start_configured(&format!("[auth]\nhmac_secret = \"{SECRET}\"\nleeway_ms = 0\n{more}"))
 }
 

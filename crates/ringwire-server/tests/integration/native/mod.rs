@@ -1,9 +1,11 @@
 //! The native protocol over real sockets.
 
 mod binary;
+mod durable;
 mod errors;
 mod examples;
 mod sessions;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
