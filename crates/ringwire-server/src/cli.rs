@@ -70,11 +70,11 @@ pub struct ServeFlags {
     /// Shards, each a thread with a ring of its own [default: one per core]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub shards: Option<String>,
-    /// What to publish: `demo` (a synthetic market), a recorded FILE.jsonl, or `none` [default: demo]
-    #[arg(long, value_name = "demo|FILE.jsonl|none")]
+    /// What to publish: `demo` (a synthetic market), a recorded FILE.rwr or FILE.jsonl, or `none` [default: demo]
+    #[arg(long, value_name = "demo|FILE|none")]
     pub feed: Option<String>,
-    /// Pace of the feed, as a multiple of its recorded pace [default: 1]
-    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    /// Pace of the feed, as a multiple of its recorded pace, or `max` for as fast as it goes [default: 1]
+    #[arg(long, value_name = "X|max", allow_hyphen_values = true)]
     pub speed: Option<String>,
     /// Begin a recorded feed anew when it ends
     #[arg(long = "loop")]

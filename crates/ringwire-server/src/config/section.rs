@@ -83,18 +83,6 @@ impl<'c> Section<'c> {
         self.value(key, Some(default), read, |switch| Value::Boolean(*switch)).unwrap_or(default)
     }
 
-    /// A number, whole or not, that `check` takes.
-    pub(crate) fn fraction<T>(&mut self, key: &str, default: f64, check: impl Fn(f64) -> Result<T, String>) -> T {
-        let number = |value: &Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
-        let read = |value: &Value| {
-            let number = number(value).unwrap_or(f64::NAN);
-            check(number).map(|checked| (number, checked))
-        };
-        let by_default = || check(default).expect("a default is allowed");
-        let read = self.value(key, Some((default, by_default())), read, |(number, _)| Value::Float(*number));
-        read.map_or_else(by_default, |(_, checked)| checked)
-    }
-
     /// A text that `check` takes.
     pub(crate) fn text<T>(&mut self, key: &str, default: &str, check: impl Fn(&str) -> Result<T, String>) -> T {
         let by_default = || (default.to_owned(), check(default).expect("a default is allowed"));

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringwire_engine::Handle;
-use ringwire_hub::TopicName;
+use ringwire_hub::{PublishError, TopicName};
 use ringwire_ring::{Clock, wall_clock_us};
 use tokio_uring::fs::File;
 
 use super::post;
 use super::recording::Recording;
-use crate::broker::{Broker, Mail, Publisher};
+use crate::broker::{Broker, Mail, Publisher, Refused};
 use crate::failure::Failure;
 use crate::feed::demo::DemoMarket;
-use crate::lanes::Payload;
+use crate::lanes::{Payload, Publication};
 use crate::options::{FeedOptions, FeedSource, Speed};
 use crate::outbox::Outbox;
 use crate::status::FeedState;
@@ -123,7 +123,7 @@ impl Player {
             self.wait_until(event.at_us * 1000).await;
             let topic = TopicName::new(event.topic).map_err(|error| format!("{}: {error}", event.topic))?;
             let data = std::str::from_utf8(&event.data).map_err(|error| format!("{topic}: {error}"))?;
-            self.publish(&topic, data)?;
+            self.publish(&topic, Payload::Text(data).into())?;
         }
         Ok(())
     }
@@ -135,10 +135,10 @@ impl Player {
             let mut is_whole = false;
             while !is_whole {
                 is_whole = !recording.fill().await.map_err(|fault| fault.to_string())?;
-                while let Some(record) = recording.next_record().map_err(|fault| fault.to_string())? {
-                    let origin = *first_ns.get_or_insert(record.ts_ns);
-                    self.wait_until(record.ts_ns.saturating_sub(origin)).await;
-                    self.publish(&record.topic, record.data)?;
+                while let Some(event) = recording.next_event().map_err(|fault| fault.to_string())? {
+                    let origin = *first_ns.get_or_insert(event.at_ns);
+                    self.wait_until(event.at_ns.saturating_sub(origin)).await;
+                    self.publish(&event.topic, event.publication)?;
                 }
             }
             if first_ns.is_none() {
@@ -173,12 +173,17 @@ impl Player {
         }
     }
 
-    fn publish(&mut self, name: &TopicName, data: &str) -> Result<(), String> {
+    fn publish(&mut self, name: &TopicName, publication: Publication<'_>) -> Result<(), String> {
         let mut topic = self.broker.open(name).map_err(|error| format!("{name}: {error}"))?;
-        let published = self
-            .publisher
-            .publish_reopening(&self.broker, &mut topic, Payload::Text(data), wall_clock_us())
-            .map_err(|refused| format!("{name}: {refused}"))?;
+        let published = match self.publisher.publish_reopening(&self.broker, &mut topic, publication, wall_clock_us()) {
+            Ok(published) => published,
+            // What a recording removes may have been set before it began.
+            Err(Refused::Log(PublishError::NoSuchKey)) => return Ok(()),
+            Err(Refused::Log(error @ PublishError::NotKeyed)) => {
+                return Err(format!("{name}: {error}; give it a rule with kind = \"keyed\" in [[topics]]"));
+            }
+            Err(refused) => return Err(format!("{name}: {refused}")),
+        };
         self.broker.status.count_feed_event();
         let handle = &self.handle;
         self.outbox.send(published.notify, || Mail::Note(topic.id()), |shard, mail| post(handle, shard, mail));

@@ -1,4 +1,4 @@
-//! One line of a recording: `{"ts":<Unix nanoseconds>,"topic":"trades.BTCUSDT","data":<any JSON>}`.
+//! One line of a recording in JSON: `{"ts":<Unix nanoseconds>,"topic":"trades.BTCUSDT","data":<any JSON>}`.
 //!
 //! The whole line is parsed by simd-json, which proves it valid and gives `ts` and `topic`. What is published is
 //! the text of `data` as it stands in the line, so that a subscriber gets the exchange's bytes and not a

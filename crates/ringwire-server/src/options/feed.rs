@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use toml::Value;
+
 use crate::config::Section;
 
 /// What feed runs, and how fast.
@@ -24,17 +26,19 @@ pub enum FeedSource {
     None,
     /// The synthetic market.
     Demo,
-    /// A recorded file, one JSON object a line.
+    /// A recorded file: binary records, or one JSON object a line.
     File(PathBuf),
 }
 
-/// A factor on a feed's recorded pace: finite and above zero.
+/// A factor on a feed's recorded pace, above zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed(f64);
 
 impl Speed {
     /// The recorded pace.
     pub const RECORDED: Speed = Speed(1.0);
+    /// As fast as the machine can.
+    pub const MAX: Speed = Speed(f64::INFINITY);
 
     /// A factor from 0.001 to 1,000,000; beyond, clocks have nothing left to say.
     pub fn new(factor: f64) -> Option<Self> {
@@ -52,22 +56,29 @@ impl Speed {
 pub(super) fn feed(section: &mut Section<'_>) -> FeedOptions {
     let has_loop = section.has("loop");
     let source = section.text("source", "demo", feed_source);
-    let speed = section.fraction("speed", 1.0, |factor| {
-        Speed::new(factor).ok_or_else(|| "a number from 0.001 to 1000000 is needed, as in 1, 0.5 or 20".to_owned())
-    });
+    let speed = section.any("speed", Value::from(1.0), speed);
     let repeat = section.switch("loop", false);
     if has_loop && repeat && !matches!(source, FeedSource::File(_)) {
-        section.fault("loop", "only a recorded feed can begin anew; give one with --feed FILE.jsonl");
+        section.fault("loop", "only a recorded feed can begin anew; give one with --feed FILE");
     }
     let start_subscribers = section.number("start_subscribers", 0, 0..=i64::MAX as u64);
     FeedOptions { source, speed, repeat, start_subscribers }
+}
+
+fn speed(value: &Value) -> Result<Speed, String> {
+    let factor = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+    let speed = match value.as_str() {
+        Some("max") => Some(Speed::MAX),
+        _ => factor.and_then(Speed::new),
+    };
+    speed.ok_or_else(|| "a number from 0.001 to 1000000 is needed, as in 1, 0.5 or 20, or `max`".to_owned())
 }
 
 fn feed_source(text: &str) -> Result<FeedSource, String> {
     match text {
         "none" => Ok(FeedSource::None),
         "demo" => Ok(FeedSource::Demo),
-        file if file.ends_with(".jsonl") => Ok(FeedSource::File(PathBuf::from(file))),
-        _ => Err("`demo`, `none` or a file whose name ends in .jsonl is needed".into()),
+        file if file.ends_with(".jsonl") || file.ends_with(".rwr") => Ok(FeedSource::File(PathBuf::from(file))),
+        _ => Err("`demo`, `none` or a file whose name ends in .rwr or .jsonl is needed".into()),
     }
 }

@@ -238,11 +238,13 @@ fn a_bare_port_gets_a_hint() {
 }
 
 #[test]
-fn speed_is_finite_and_above_zero() {
+fn speed_is_a_number_above_zero_or_max() {
     for speed in ["0", "-1", "inf", "NaN", ""] {
         assert!(faults(&["--speed", speed]).contains("--speed"), "{speed}");
     }
     assert_eq!(check(&["--speed", "20"]).unwrap().feed.speed.scale_ns(1_000), 50);
+    assert_eq!(check(&["--speed", "max"]).unwrap().feed.speed.scale_ns(u64::MAX), 0);
+    assert_eq!(check(&["--feed", "a.rwr"]).unwrap().feed.source, FeedSource::File("a.rwr".into()));
 }
 
 #[test]
