@@ -40,6 +40,8 @@ pub enum Command {
     Config(ServeFlags),
     /// Print each message of a topic as a line
     Subscribe(SubscribeConfig),
+    /// Record what is published into a file that --feed plays
+    Record(RecordConfig),
     /// Publish each line of standard input as a message
     Publish(PublishConfig),
     /// Send each message back to the server, until it closes: for suites that judge clients
@@ -170,6 +172,29 @@ pub struct SubscribeConfig {
     /// Print no messages
     #[arg(long, short)]
     pub quiet: bool,
+    /// Print rates to standard error each second, though it is no terminal
+    #[arg(long)]
+    pub rate: bool,
+}
+
+/// What to record, as written.
+#[derive(Clone, Debug, Args)]
+pub struct RecordConfig {
+    /// For example ws://127.0.0.1:8080/connect
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The file, which must not be there yet; give it a name that ends in .rwr
+    #[arg(long, value_name = "FILE.rwr")]
+    pub to: PathBuf,
+    /// A topic or a pattern, as in 'book.>'; may be given several times [default: all]
+    #[arg(long, value_name = "PATTERN", default_value = ">", hide_default_value = true)]
+    pub topics: Vec<String>,
+    /// How to connect.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// End after this many entries
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
     /// Print rates to standard error each second, though it is no terminal
     #[arg(long)]
     pub rate: bool,

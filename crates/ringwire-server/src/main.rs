@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => flags.config().and_then(|config| serve::serve(&config)),
         Command::Config(flags) => flags.config().and_then(|config| serve::print_config(&config)),
         Command::Subscribe(config) => client::subscribe(&config),
+        Command::Record(config) => client::record(&config),
         Command::Publish(config) => client::publish(&config),
         Command::Echo(config) => client::echo(&config),
     };

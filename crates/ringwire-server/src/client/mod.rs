@@ -1,4 +1,4 @@
-//! The command line's two clients: `ringwire subscribe` and `ringwire publish`.
+//! The command line's clients: `ringwire subscribe`, `ringwire publish`, `ringwire record`.
 //!
 //! They are for pipes: messages are lines, words for people go to standard error, and the exit code says whether all
 //! went well. They run on plain tokio rather than io_uring, so that they work on machines that have none.
@@ -9,6 +9,7 @@ mod link;
 mod publish;
 mod random;
 mod rate;
+mod record;
 mod reporter;
 mod subscribe;
 mod trust;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::echo::echo;
 pub use self::publish::publish;
+pub use self::record::record;
 pub use self::subscribe::subscribe;
 
 use crate::failure::Failure;

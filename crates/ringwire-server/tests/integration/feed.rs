@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{PATIENCE, Server, Socket};
+use crate::support::{PATIENCE, Process, Server, Socket, ringwire};
 use ringwire_ring::{Clock, Instant};
 
 /// A file of the recorded market data.
@@ -119,4 +119,56 @@ fn the_demo_moves_trades_quotes_and_book() {
     while events() < before + 100 {
         assert!(clock.now().since(Instant::default()) < PATIENCE, "the market stands still");
     }
+}
+
+#[test]
+fn what_is_recorded_is_played_the_same() {
+    let rules = "[[topics]]\nmatch = \"book.>\"\nkind = \"keyed\"\n";
+    let server = Server::start_configured(rules);
+    server.publish("chat.before", "a topic that is there already");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recorded-{}.rwr", std::process::id()));
+    let _ = std::fs::remove_file(&file);
+    let mut command = ringwire();
+    command.args(["record", &format!("ws://{}/connect", server.address), "--count", "5", "--topics", ">", "--to"]);
+    let recorder = Process::start({
+        command.arg(&file);
+        command
+    });
+    server.await_topic("chat.before", "\"subscribers\":1");
+    let mut publisher = server.socket("/connect");
+    for (topic, more) in [
+        ("chat.a", "\"data\":\"one\""),
+        ("book.x", "\"key\":\"b:1\",\"data\":{\"q\":\"0.7\"},\"source_seq\":9"),
+        ("book.x", "\"key\":\"b:1\",\"remove\":true"),
+        ("chat.before", "\"data\":2"),
+        ("chat.a", "\"data\":\"AAEC\",\"base64\":true"),
+    ] {
+        publisher.send_text(&format!("{{\"method\":\"publish\",\"params\":{{\"topic\":\"{topic}\",{more}}}}}"));
+    }
+    let (said, status) = recorder.end();
+    assert!(status.success(), "{said:?}");
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recorded-{}.toml", std::process::id()));
+    std::fs::write(&config, rules).expect("a file can be written");
+    let config = config.to_str().expect("UTF-8");
+    let flags = ["--speed", "max", "--feed-start-subscribers", "2", "--config", config];
+    let player = Server::start_with(file.to_str().expect("UTF-8"), &flags);
+    // Order is kept within a topic.
+    let [mut chat, mut book] = ["chat.a", "book.x"].map(|topic| player.socket(&format!("/stream?streams={topic}")));
+    assert_eq!(chat.text(), r#"{"stream":"chat.a","data":"one"}"#);
+    assert_eq!(chat.text(), r#"{"stream":"chat.a","data":"AAEC","base64":true}"#);
+    assert_eq!(book.text(), r#"{"stream":"book.x","data":{"q":"0.7"},"key":"b:1"}"#);
+    assert_eq!(book.text(), r#"{"stream":"book.x","remove":true,"key":"b:1"}"#);
+    player.await_topic("chat.before", "\"seq\":1");
+    let words = Server::start_with(file.to_str().expect("UTF-8"), &[]).process.line().expect("words about the fault");
+    assert!(words.contains("book.x") && words.contains("kind = \"keyed\""), "{words}");
+}
+
+#[test]
+fn a_recording_is_never_written_over() {
+    let file = recording("there.rwr", &["something"]);
+    let mut command = ringwire();
+    command.args(["record", "ws://127.0.0.1:1/connect", "--to"]).arg(&file);
+    let (said, status) = Process::start(command).end();
+    assert!(!status.success() && said.join("\n").contains("there.rwr"), "{said:?}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "something");
 }
