@@ -30,6 +30,8 @@ pub enum Route {
     Subscribe(TopicName),
     /// `/stream?streams=a/b`: several topics, each message with its topic's name.
     Combined(Vec<TopicName>),
+    /// `/sse/<topic>`: the entries of one topic, as Server-Sent Events.
+    Events(TopicName),
     /// `/pub/<topic>`: each message received is published.
     PublishSocket(TopicName),
     /// `/publish/<topic>`: the body is published.
@@ -86,6 +88,8 @@ impl Route {
         };
         if let Some(name) = path.strip_prefix("/ws/") {
             topic(name).map(Route::Subscribe)
+        } else if let Some(name) = path.strip_prefix("/sse/") {
+            topic(name).map(Route::Events)
         } else if let Some(name) = path.strip_prefix("/pub/") {
             topic(name).map(Route::PublishSocket)
         } else if let Some(name) = path.strip_prefix("/publish/") {
@@ -98,7 +102,7 @@ impl Route {
     /// How this route is spoken to.
     pub fn speech(&self) -> Speech {
         match self {
-            Route::Page | Route::Script | Route::Health | Route::Topics => Speech::Get,
+            Route::Page | Route::Script | Route::Health | Route::Topics | Route::Events(_) => Speech::Get,
             Route::PublishOnce(_) => Speech::Post,
             Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
                 Speech::Socket
@@ -131,6 +135,7 @@ impl fmt::Display for RouteFault {
                  \x20 /connect                 WebSocket: subscribe, publish and more (docs/protocol.md)\n\
                  \x20 /ws/<topic>              WebSocket: payloads of one topic\n\
                  \x20 /stream?streams=a/b      WebSocket: several topics, {\"stream\":..,\"data\":..}\n\
+                 \x20 /sse/<topic>             Server-Sent Events: one topic, for EventSource and curl\n\
                  \x20 /pub/<topic>             WebSocket: publishes each message\n\
                  \x20 /echo                    WebSocket: sends each message back\n\
                  \x20 POST /publish/<topic>    publishes the body, answers with its seq\n\
@@ -189,6 +194,7 @@ mod tests {
             ("/connect", Route::Connect),
             ("/echo", Route::Echo),
             ("/ws/trades.BTCUSDT", Route::Subscribe(name("trades.BTCUSDT"))),
+            ("/sse/chat", Route::Events(name("chat"))),
             ("/pub/chat", Route::PublishSocket(name("chat"))),
             ("/publish/chat", Route::PublishOnce(name("chat"))),
         ] {
@@ -206,7 +212,9 @@ mod tests {
     #[test]
     fn the_hint_lists_every_path() {
         let hint = RouteFault::Unknown.to_string();
-        for path in ["/connect", "/ws/", "/stream?streams=", "/pub/", "/publish/", "/echo", "/topics", "/health"] {
+        for path in
+            ["/connect", "/ws/", "/stream?streams=", "/sse/", "/pub/", "/publish/", "/echo", "/topics", "/health"]
+        {
             assert!(hint.contains(path), "{path}");
         }
     }

@@ -122,7 +122,7 @@ impl Encoder {
         match lane {
             COMBINED | JSON => encode_frame(out, Opcode::Text, &body, None),
             COMBINED_DEFLATE | JSON_DEFLATE => self.push_packed(out, Opcode::Text, &body),
-            SSE => push_event(out, topic, seq, &body),
+            SSE => push_event(out, publication.kind().word(), Some((topic, seq)), &body),
             _ => {}
         }
         self.body = body;
@@ -256,17 +256,22 @@ fn append_data(data: &[u8], body: &mut Vec<u8>) {
     }
 }
 
-/// Appends an event whose data is `json`, which is one line, and whose id is the place behind entry `seq`.
-pub(super) fn push_event(out: &mut Vec<u8>, topic: &Topic, seq: u64, json: &[u8]) {
-    let mut id = Vec::with_capacity(40);
-    Epoch(topic.options().epoch).append_to(&mut id);
-    id.push(b'-');
-    write_number(&mut id, seq);
-    push_chunk(out, &[b"id: ", &id, b"\ndata: ", json, b"\n\n"]);
+/// Appends an event, as a chunk: its name, and `json`, which is one line. Its id, if it has one, is the place behind an
+/// entry: who comes again with it misses nothing.
+pub(super) fn push_event(out: &mut Vec<u8>, name: &str, place: Option<(&Topic, u64)>, json: &[u8]) {
+    let mut id = Vec::with_capacity(48);
+    if let Some((topic, seq)) = place {
+        id.extend_from_slice(b"id: ");
+        Epoch(topic.options().epoch).append_to(&mut id);
+        id.push(b'-');
+        write_number(&mut id, seq);
+        id.push(b'\n');
+    }
+    push_chunk(out, &[&id, b"event: ", name.as_bytes(), b"\ndata: ", json, b"\n\n"]);
 }
 
 /// Appends `pieces` as one chunk (RFC 9112 §7.1), which is how a stream of events is sent.
-pub(super) fn push_chunk(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+fn push_chunk(out: &mut Vec<u8>, pieces: &[&[u8]]) {
     let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
     let digits = (1..16).rev().find(|digits| bytes >> (4 * digits) != 0).unwrap_or(0);
     out.extend((0..=digits).rev().map(|digit| b"0123456789abcdef"[bytes >> (4 * digit) & 15]));

@@ -14,7 +14,7 @@
 use ringwire_codec::{FrameHeader, Opcode, encode_frame};
 use ringwire_hub::{Framer, GapReason, Key, LaneId, Notice, Part, SkipReason, Topic};
 
-use super::encoder::{Encoder, push_chunk, push_event};
+use super::encoder::{Encoder, push_event};
 use super::{
     COMBINED, COMBINED_DEFLATE, HISTORY, JSON, JSON_DEFLATE, Publication, RAW, RAW_DEFLATE, SSE, SharedDeflate,
 };
@@ -40,13 +40,12 @@ impl Frames {
         self.encoder.write_held(topic.name().as_str(), history, out);
     }
 
-    /// Appends a JSON message in the form of `lane`; `seq` is the place behind which an event's reader may come again.
-    fn message(&mut self, lane: LaneId, topic: &Topic, seq: Option<u64>, out: &mut Vec<u8>) {
-        match (lane, seq) {
-            (JSON, _) => encode_frame(out, Opcode::Text, &self.body, None),
-            (JSON_DEFLATE, _) => self.encoder.push_packed(out, Opcode::Text, &self.body),
-            (SSE, Some(seq)) => push_event(out, topic, seq, &self.body),
-            (SSE, None) => push_chunk(out, &[b"data: ", &self.body, b"\n\n"]),
+    /// Appends a JSON message in the form of `lane`: its type, and the place behind which an event's reader may come again.
+    fn message(&mut self, lane: LaneId, word: &str, place: Option<(&Topic, u64)>, out: &mut Vec<u8>) {
+        match lane {
+            JSON => encode_frame(out, Opcode::Text, &self.body, None),
+            JSON_DEFLATE => self.encoder.push_packed(out, Opcode::Text, &self.body),
+            SSE => push_event(out, word, place, &self.body),
             _ => {}
         }
     }
@@ -76,9 +75,9 @@ impl Framer for Frames {
     fn notice(&mut self, lane: LaneId, topic: &Topic, notice: Notice, out: &mut Vec<u8>) {
         let name = topic.name().as_str();
         self.body.clear();
-        let seq = match notice {
-            Notice::Gap { to, .. } if !topic.options().is_keyed() => Some(to),
-            Notice::Skip { .. } | Notice::Gap { .. } => None,
+        let (word, place) = match notice {
+            Notice::Gap { to, .. } => (RecordKind::Gap.word(), (!topic.options().is_keyed()).then_some((topic, to))),
+            Notice::Skip { .. } => (RecordKind::Skip.word(), None),
         };
         match notice {
             _ if lane == HISTORY => {
@@ -88,7 +87,7 @@ impl Framer for Frames {
             Notice::Skip { from, to, count, why } => push::skip(&mut self.body, name, from, to, count, skipped(why)),
             Notice::Gap { from, to, why } => push::gap(&mut self.body, name, from, to, lost(why)),
         }
-        self.message(lane, topic, seq, out);
+        self.message(lane, word, place, out);
     }
 
     fn snapshot(&mut self, lane: LaneId, topic: &Topic, seq: u64, keys: &[Key], part: Part, out: &mut Vec<u8>) {
@@ -111,7 +110,7 @@ impl Framer for Frames {
                 }
                 push::snapshot_end(&mut body);
                 self.body = body;
-                self.message(lane, topic, part.last.then_some(seq), out);
+                self.message(lane, "snapshot", part.last.then_some((topic, seq)), out);
             }
             RAW | RAW_DEFLATE | COMBINED | COMBINED_DEFLATE => {
                 keys.iter().for_each(|key| self.replay(lane, topic, &key.history, out));

@@ -97,10 +97,12 @@ fn the_json_form_is_a_message_of_the_native_protocol() {
 
 #[test]
 fn an_event_is_a_chunk_with_its_place_as_id_and_the_message_as_data() {
-    let event = String::from_utf8(frame(SSE, Payload::Text("[\n]"))).unwrap();
+    let event = |publication: &Publication<'_>| String::from_utf8(encoded(SSE, publication)).unwrap();
+    let chunk = |event: String| format!("{:x}\r\n{event}\r\n", event.len());
     let message = r#"{"topic":"a.B-c","type":"message","seq":7,"ts":99,"data":[ ]}"#;
-    let want = format!("id: 10-7\ndata: {message}\n\n");
-    assert_eq!(event, format!("{:x}\r\n{want}\r\n", want.len()));
+    assert_eq!(event(&Payload::Text("[\n]").into()), chunk(format!("id: 10-7\nevent: message\ndata: {message}\n\n")));
+    let removal_json = r#"{"topic":"a.B-c","type":"remove","seq":7,"ts":99,"key":"k"}"#;
+    assert_eq!(event(&removal()), chunk(format!("id: 10-7\nevent: remove\ndata: {removal_json}\n\n")));
 }
 
 #[test]

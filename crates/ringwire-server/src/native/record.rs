@@ -46,6 +46,21 @@ pub enum RecordKind {
     Ack = 7,
 }
 
+impl RecordKind {
+    /// What a JSON message of this kind has as its `type`, for those that have one.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Update => "update",
+            Self::Remove => "remove",
+            Self::Skip => "skip",
+            Self::Gap => "gap",
+            Self::Control => "control",
+            Self::Ack => "ack",
+        }
+    }
+}
+
 /// Facts of a record. Whether it has a time and a source's number is not among them: [`Record::ts_us`] and
 /// [`Record::source_seq`] say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

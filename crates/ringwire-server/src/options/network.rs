@@ -108,6 +108,9 @@ fn shards(section: &mut Section<'_>, cores: NonZeroUsize, mut options: EngineOpt
     });
     options.receive_buffer_bytes =
         section.number("receive_buffer_bytes", options.receive_buffer_bytes, 1024..=16 << 20);
+    options.submission_entries = section.number("submission_entries", options.submission_entries, 8..=32_768);
+    let notsent_lowat_bytes = options.notsent_lowat_bytes.unwrap_or(0);
+    options.notsent_lowat_bytes = some(section.number("notsent_lowat_bytes", notsent_lowat_bytes, 0..=i32::MAX as u32));
     options
 }
 

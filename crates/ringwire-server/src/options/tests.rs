@@ -150,6 +150,9 @@ fn limits_are_set_by_name() {
     );
     assert!(faults_of_file("[limits]\nconnections_max = 0\n")[0].contains("1 to"));
     assert!(faults_of_file("shards.receive_buffers = 1000\n")[0].contains("power of two"));
+    let shards = file("shards.submission_entries = 64\nshards.notsent_lowat_bytes = 4096\n").unwrap().engine;
+    assert_eq!((shards.submission_entries, shards.notsent_lowat_bytes), (64, Some(4096)));
+    assert!(faults_of_file("shards.submission_entries = 0\n")[0].contains("from 8 to"));
 }
 
 #[test]
@@ -160,6 +163,8 @@ fn zero_turns_off_what_can_be_off() {
     let idle = options.listen[0].timeouts.idle;
     assert_eq!((idle, options.limits.address_connections_max), (Some(Duration::from_millis(7)), Some(9)));
     assert!(faults_of_file("timeouts.pong_timeout_ms = 0\n")[0].contains("from 1 to"));
+    let notsent = |text: &str| file(text).unwrap().engine.notsent_lowat_bytes;
+    assert_eq!((notsent(""), notsent("shards.notsent_lowat_bytes = 0\n")), (Some(131_072), None));
 }
 
 #[test]

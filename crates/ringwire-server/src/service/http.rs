@@ -92,6 +92,7 @@ impl Service {
             Route::PublishOnce(name) => match self.publish_once(cx, &name, peer, request, body) {
                 Ok(response) | Err(response) => response,
             },
+            Route::Events(_) => wrong_method(methods),
             Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
                 socket_only()
             }

@@ -18,6 +18,7 @@ mod fanout;
 mod http;
 mod native;
 mod session;
+mod sse;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use self::fanout::{Fanout, PullOutcome};
 pub use self::native::MESSAGE_BYTES_MAX;
 use self::native::{Client, Native};
 use self::session::{Role, Sessions, Subscribing};
+use self::sse::Heartbeats;
 use crate::broker::{Broker, Mail, Refused};
 use crate::lanes::{COMBINED, Payload, lane_for};
 use crate::options::NativeOptions;
@@ -54,6 +56,7 @@ pub struct Service {
     sessions: Sessions,
     passes: Passes,
     native: Native,
+    heartbeats: Heartbeats,
     agreements: Agreements,
     durable: Durable,
 }
@@ -72,7 +75,8 @@ impl Service {
         let (agreements, native) = (Agreements::new(common), Native::new(native));
         let fanout = Fanout::new(shard, slots, slow, broker.deflate);
         let (sessions, passes, durable) = (Sessions::default(), Passes::default(), Durable::new(shard));
-        Self { broker, fanout, sessions, passes, native, agreements, durable }
+        let heartbeats = Heartbeats::default();
+        Self { broker, fanout, sessions, passes, native, heartbeats, agreements, durable }
     }
 
     /// What a connection that asks for `route` is to do and as whom, or why it may not.
@@ -93,7 +97,7 @@ impl Service {
                 let pass = self.admit_publisher(self.grant(request, now_us)?, peer, &name, now_us)?;
                 Ok((Role::Publisher(self.open(&name)?), Some(pass)))
             }
-            Route::Page | Route::Script | Route::Health | Route::Topics | Route::PublishOnce(_) => {
+            Route::Page | Route::Script | Route::Health | Route::Topics | Route::Events(_) | Route::PublishOnce(_) => {
                 Err(http::no_socket_here())
             }
         }
@@ -144,6 +148,9 @@ impl Handler for Service {
 
     fn on_open(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
+        if matches!(session.role, Role::Events(_)) {
+            return self.events_opened(cx, connection);
+        }
         let subscriber = session.subscriber();
         if matches!(session.role, Role::Native(_)) {
             return self.native_opened(cx, connection);
@@ -176,7 +183,7 @@ impl Handler for Service {
                 }
             }
             Role::Native(_) => self.native_message(cx, connection, &message),
-            Role::Subscribing(_) | Role::Subscriber(_) => cx.close(
+            Role::Subscribing(_) | Role::Events(_) | Role::Subscriber(_) => cx.close(
                 connection,
                 CloseCode::POLICY_VIOLATION,
                 "this connection only receives; publish at /pub/<topic> or POST /publish/<topic>",
@@ -202,11 +209,19 @@ impl Handler for Service {
         request: &Request<'_>,
         body: &mut [u8],
     ) -> Answer {
-        let response = match Route::parse(request.path(), request.query()) {
+        let route = Route::parse(request.path(), request.query());
+        let share = |response, service: &Self| cors::share(response, request, peer, service.agreements.origin());
+        if let (Ok(Route::Events(name)), "GET" | "HEAD") = (&route, request.method()) {
+            return match self.events(cx, connection, name, peer, request) {
+                Ok(head) => Answer::Stream(share(head, self)),
+                Err(response) => share(response, self).into(),
+            };
+        }
+        let response = match route {
             Ok(route) => self.answer(cx, route, peer, request, body),
             Err(fault) => http::fault(&fault),
         };
-        let response = cors::share(response, request, peer, self.agreements.origin());
+        let response = share(response, self);
         self.durable.answer(self.broker.journal.as_deref(), connection, response)
     }
 
@@ -226,6 +241,7 @@ impl Handler for Service {
         self.fanout.retry(cx);
         self.passes.end_expired(cx);
         self.native_tick(cx);
+        self.heartbeats.beat(cx);
     }
 
     fn on_turn_end(&mut self, cx: &mut Context<'_, Mail>) {

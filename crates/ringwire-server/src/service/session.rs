@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringwire_engine::ConnectionId;
-use ringwire_hub::{LaneId, Subscriber, Topic};
+use ringwire_hub::{LaneId, Start, Subscriber, Topic};
 
 use super::native::Client;
 
@@ -16,6 +16,8 @@ pub(super) enum Role {
     Publisher(Arc<Topic>),
     /// Will subscribe once it is open.
     Subscribing(Box<Subscribing>),
+    /// Will be sent the events of a topic once it is open.
+    Events(Box<(Arc<Topic>, Start)>),
     /// Has this many subscriptions.
     Subscriber(u32),
     /// Speaks the native protocol.

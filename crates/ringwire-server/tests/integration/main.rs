@@ -12,5 +12,6 @@ mod journal;
 mod lifecycle;
 mod native;
 mod paths;
+mod sse;
 mod support;
 mod tls;
