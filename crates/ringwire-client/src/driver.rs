@@ -6,8 +6,8 @@
 
 use std::io;
 
-use ringwire_codec::CloseCode;
 use ringwire_codec::handshake::Url;
+use ringwire_codec::{CloseCode, Opcode};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +19,11 @@ use crate::error::Error;
 use crate::options::{Options, Stream, Token, TokenFuture};
 use crate::protocol::Session;
 use crate::random::Random;
+use crate::record;
 use crate::wire::{Progress, Received, Wire};
 
-const SUBPROTOCOL: &str = "ringwire.json.1";
+const JSON: &str = "ringwire.json.1";
+const BINARY: &str = "ringwire.bin.1";
 /// A session that stood this long was a good one: the next wait is short again.
 const STABLE: Duration = Duration::from_secs(10);
 /// How long a last word may take to go out.
@@ -234,7 +236,11 @@ impl Driver {
     fn transmit(&mut self, life: &mut Life) {
         while life.wire.output_bytes() < OUTPUT_BYTES_MAX {
             let Some(text) = self.core.out.pop_front() else { break };
-            life.wire.send(&text);
+            if self.options.binary {
+                life.wire.send(Opcode::Binary, &record::control(&text));
+            } else {
+                life.wire.send(Opcode::Text, text.as_bytes());
+            }
             if self.core.out.is_empty() {
                 self.core.tick(Instant::now());
             }
@@ -253,13 +259,14 @@ impl Driver {
         };
         for message in received {
             match message {
-                Received::Text(text) => match self.core.message(&text, now) {
-                    Ok(signals) => signals.into_iter().try_for_each(|signal| self.signal(life, signal))?,
-                    Err(error) => {
-                        farewell(&mut life.wire, CloseCode::POLICY_VIOLATION).await;
-                        return Err(life.lost(error.to_string()));
-                    }
-                },
+                Received::Text(text) => {
+                    let signals = self.core.message(&text, now);
+                    self.signals(life, signals).await?;
+                }
+                Received::Binary(bytes) => {
+                    let signals = self.core.records(&bytes, now);
+                    self.signals(life, signals).await?;
+                }
                 Received::Close(code, reason) => {
                     farewell(&mut life.wire, CloseCode::NORMAL).await;
                     return Err(self.closed(life, code, reason));
@@ -267,6 +274,17 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// What a message means for the connection, if it is one of the protocol.
+    async fn signals(&mut self, life: &mut Life, signals: Result<Vec<Signal>, Error>) -> Result<(), End> {
+        match signals {
+            Ok(signals) => signals.into_iter().try_for_each(|signal| self.signal(life, signal)),
+            Err(error) => {
+                farewell(&mut life.wire, CloseCode::POLICY_VIOLATION).await;
+                Err(life.lost(error.to_string()))
+            }
+        }
     }
 
     fn signal(&mut self, life: &mut Life, signal: Signal) -> Result<(), End> {
@@ -381,7 +399,8 @@ async fn open(url: Url, options: Options, known: Option<String>) -> Result<(Wire
             Box::new(stream)
         }
     };
-    let wire = Wire::open(stream, &url, SUBPROTOCOL, options.message_bytes_max).await.map_err(lost)?;
+    let subprotocol = if options.binary { BINARY } else { JSON };
+    let wire = Wire::open(stream, &url, subprotocol, options.message_bytes_max).await.map_err(lost)?;
     Ok((wire, token))
 }
 

@@ -36,30 +36,36 @@ pub struct Position {
     pub seq: u64,
 }
 
-/// What was published: raw JSON, or bytes. A text that is no JSON comes as a JSON string.
+/// What was published. Over the JSON form of the protocol it is raw JSON, or bytes; a text that is no JSON comes as a JSON
+/// string. Over the binary form ([`Options::binary`](crate::Options::binary)) it is what was published, byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Data {
     bytes: Bytes,
-    is_json: bool,
+    is_text: bool,
 }
 
 impl Data {
     pub(crate) fn json(text: &str) -> Self {
-        Self { bytes: Bytes::copy_from_slice(text.as_bytes()), is_json: true }
+        Self::text(text.as_bytes())
+    }
+
+    /// Bytes that are said to be UTF-8.
+    pub(crate) fn text(bytes: &[u8]) -> Self {
+        Self { bytes: Bytes::copy_from_slice(bytes), is_text: true }
     }
 
     pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
-        Self { bytes: bytes.into(), is_json: false }
+        Self { bytes: bytes.into(), is_text: false }
     }
 
-    /// The bytes, of JSON or of whatever it is.
+    /// The bytes, of a text or of whatever it is.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The JSON text; nothing if it is bytes.
+    /// The text; nothing if it is bytes.
     pub fn as_str(&self) -> Option<&str> {
-        if self.is_json { std::str::from_utf8(&self.bytes).ok() } else { None }
+        if self.is_text { std::str::from_utf8(&self.bytes).ok() } else { None }
     }
 }
 
@@ -136,7 +142,7 @@ pub struct Snapshot {
     pub topic: Arc<str>,
     /// Its log.
     pub epoch: Arc<str>,
-    /// The last entry that the state holds.
+    /// The last entry that the state holds; in the binary form, 0 before the last part.
     pub seq: u64,
     /// Whether it is the first part,
     pub first: bool,
@@ -163,6 +169,8 @@ pub struct Subscribed {
     pub state: TopicState,
     /// The topic's kind.
     pub kind: TopicKind,
+    /// Its number in this connection's records.
+    pub(crate) id: u32,
 }
 
 /// What a [`Subscription`](crate::Subscription) is given, in order.

@@ -95,6 +95,11 @@ impl Feed {
         }
     }
 
+    /// Names the topic's log.
+    pub(crate) fn epoch(&self) -> Arc<str> {
+        self.epoch.clone()
+    }
+
     /// Whether the server's word that all up to `seq` has been sent means that something is missing.
     pub(crate) fn lacks(&self, seq: u64) -> bool {
         !self.is_incomplete && seq > self.last
@@ -266,7 +271,7 @@ mod tests {
     use crate::event::{Data, Entry, EntryKind, Skip};
 
     fn beginning(epoch: &str, seq: u64, head: u64, state: TopicState, kind: TopicKind) -> Subscribed {
-        Subscribed { topic: "a".into(), pattern: None, epoch: epoch.into(), seq, head, state, kind }
+        Subscribed { topic: "a".into(), pattern: None, epoch: epoch.into(), seq, head, state, kind, id: 0 }
     }
 
     /// A feed that has begun behind `seq`.

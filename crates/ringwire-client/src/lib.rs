@@ -44,6 +44,7 @@ mod options;
 mod protocol;
 mod publisher;
 mod random;
+mod record;
 mod subscription;
 mod wire;
 

@@ -59,6 +59,9 @@ pub struct Options {
     pub pending_publishes_max: usize,
     /// Longest message that is taken from the server, in bytes: 17 MiB.
     pub message_bytes_max: usize,
+    /// Speaks the binary form of the protocol, in which payloads come as they were published and cost no parsing; otherwise
+    /// JSON.
+    pub binary: bool,
     /// Opens streams instead of plain TCP; needed for `wss://`.
     pub connector: Option<Connector>,
 }
@@ -74,6 +77,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(10),
             pending_publishes_max: 10_000,
             message_bytes_max: 17 << 20,
+            binary: false,
             connector: None,
         }
     }

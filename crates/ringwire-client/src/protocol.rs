@@ -182,7 +182,8 @@ impl Line<'_> {
         };
         let kind = if self.topic_kind.as_deref() == Some("keyed") { TopicKind::Keyed } else { TopicKind::Plain };
         let epoch = self.epoch.unwrap_or_default();
-        Subscribed { topic, pattern: self.pattern, epoch, seq: self.seq, head: self.head, state, kind }
+        let id = self.id.and_then(|id| id.get().parse().ok()).unwrap_or_default();
+        Subscribed { topic, pattern: self.pattern, epoch, seq: self.seq, head: self.head, state, kind, id }
     }
 }
 

@@ -83,6 +83,11 @@ impl Sub {
         self.feeds.values().map(Feed::account).collect()
     }
 
+    /// Names a topic's log; empty if it has not begun.
+    pub(crate) fn epoch(&self, topic: &str) -> Arc<str> {
+        self.feeds.get(topic).map(Feed::epoch).unwrap_or_default()
+    }
+
     /// Where each topic stands that has a whole state.
     pub(crate) fn positions(&self) -> BTreeMap<Arc<str>, Position> {
         self.feeds.iter().filter_map(|(topic, feed)| Some((topic.clone(), feed.position()?))).collect()

@@ -35,6 +35,7 @@ pub(crate) struct Wire {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Text(String),
+    Binary(Vec<u8>),
     /// The peer closes, with this code and reason.
     Close(u16, String),
 }
@@ -93,9 +94,9 @@ impl Wire {
         }
     }
 
-    /// Puts a text behind the output.
-    pub(crate) fn send(&mut self, text: &str) {
-        self.frame(Opcode::Text, text.as_bytes());
+    /// Puts a message behind the output.
+    pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.frame(opcode, payload);
     }
 
     /// Begins or answers the closing handshake.
@@ -151,7 +152,8 @@ impl Wire {
             let consumed = step.consumed;
             match step.event {
                 Some(Event::Message(Message::Text(text))) => received.push(Received::Text(text.as_str().to_owned())),
-                Some(Event::Message(Message::Binary(_)) | Event::Pong(_)) | None => {}
+                Some(Event::Message(Message::Binary(bytes))) => received.push(Received::Binary(bytes.to_vec())),
+                Some(Event::Pong(_)) | None => {}
                 Some(Event::Ping(payload)) => pongs.push(payload.to_vec()),
                 Some(Event::Close(frame)) => {
                     let (code, reason) = frame.map_or((1005, ""), |frame| (frame.code.value(), frame.reason));

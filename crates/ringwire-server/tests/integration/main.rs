@@ -12,6 +12,7 @@ mod journal;
 mod lifecycle;
 mod native;
 mod paths;
+mod rust_client;
 mod sse;
 mod support;
 mod tls;

@@ -2,6 +2,8 @@
 //!
 //! [`Core::opened`] and [`Core::lost`] say when there is a session. What is asked while there is none waits for the next.
 
+mod records;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -77,6 +79,8 @@ pub(crate) struct Core {
     subs: BTreeMap<u64, Sub>,
     /// The subscription of each topic, pattern, and topic that a pattern matched.
     owners: HashMap<Arc<str>, u64>,
+    /// Names of the topics by their numbers on this connection.
+    topics: HashMap<u32, Arc<str>>,
     publisher: Publisher,
     requests: BTreeMap<u64, Waiting>,
     deferred: Vec<Ask>,
@@ -97,6 +101,7 @@ impl Core {
             events: VecDeque::new(),
             subs: BTreeMap::new(),
             owners: HashMap::new(),
+            topics: HashMap::new(),
             publisher: Publisher::new(prefix),
             requests: BTreeMap::new(),
             deferred: Vec::new(),
@@ -167,29 +172,35 @@ impl Core {
     pub(crate) fn message(&mut self, text: &str, now: Instant) -> Result<Vec<Signal>, Error> {
         let mut signals = Vec::new();
         for line in text.split('\n').filter(|line| !line.is_empty()) {
-            match protocol::read(line)? {
-                Said::Answer(id, answer) => signals.extend(self.answered(id, answer, now)?),
-                Said::Push(topic, event) => self.push(&topic, event, now),
-                Said::Heartbeat(at) => {
-                    for (topic, seq) in at {
-                        let spread = self.random.fraction();
-                        if let Some(sub) = self.owners.get(&*topic).and_then(|id| self.subs.get_mut(id)) {
-                            sub.reached(&topic, seq, now, spread);
-                        }
-                    }
-                }
-                Said::GoAway(after, jitter) => signals.push(Signal::GoAway(after, jitter)),
-                Said::Other => {}
-            }
+            signals.extend(self.line(line, now)?);
         }
         self.flush(now);
         Ok(signals)
+    }
+
+    fn line(&mut self, line: &str, now: Instant) -> Result<Option<Signal>, Error> {
+        match protocol::read(line)? {
+            Said::Answer(id, answer) => return self.answered(id, answer, now),
+            Said::Push(topic, event) => self.push(&topic, event, now),
+            Said::Heartbeat(at) => {
+                for (topic, seq) in at {
+                    let spread = self.random.fraction();
+                    if let Some(sub) = self.owners.get(&*topic).and_then(|id| self.subs.get_mut(id)) {
+                        sub.reached(&topic, seq, now, spread);
+                    }
+                }
+            }
+            Said::GoAway(after, jitter) => return Ok(Some(Signal::GoAway(after, jitter))),
+            Said::Other => {}
+        }
+        Ok(None)
     }
 
     /// The connection is gone.
     pub(crate) fn lost(&mut self) {
         self.is_open = false;
         self.out.clear();
+        self.topics.clear();
         self.publisher.lost();
         for sub in self.subs.values_mut() {
             sub.lost();
@@ -340,6 +351,7 @@ impl Core {
                 for begun in protocol::begun(result)? {
                     match begun {
                         Begun::Topic(topic) => {
+                            self.topics.insert(topic.id, topic.topic.clone());
                             self.events.extend(sub.begin(topic, true).into_iter().map(|event| (id, event)))
                         }
                         Begun::Pattern => {}
@@ -361,6 +373,7 @@ impl Core {
             let Some(id) = self.owners.get(name).copied() else { return };
             let Some(sub) = self.subs.get_mut(&id) else { return };
             self.owners.insert(topic.clone(), id);
+            self.topics.insert(subscribed.id, topic.clone());
             self.events.extend(sub.begin(subscribed, false).into_iter().map(|event| (id, event)));
             return;
         }
@@ -412,5 +425,4 @@ impl Core {
 }
 
 #[cfg(test)]
-#[path = "core_tests.rs"]
 mod tests;
