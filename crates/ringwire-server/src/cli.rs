@@ -84,9 +84,9 @@ pub struct ServeFlags {
     /// Hold the feed back until there are this many subscriptions [default: 0]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub feed_start_subscribers: Option<String>,
-    /// What becomes of a subscriber that reads too slowly: `drop` leaves messages out for it, `disconnect` ends it
-    /// [default: drop]
-    #[arg(long, value_name = "drop|disconnect")]
+    /// What becomes of a subscriber that reads too slowly: `drop` leaves messages out for it, `disconnect` ends it,
+    /// `latest` gives it only the latest of each key; where no rule of [[topics]] says otherwise [default: drop]
+    #[arg(long, value_name = "drop|disconnect|latest")]
     pub slow: Option<String>,
     /// Which pages may connect: `any`, `same` (those of this server's own host and port), or origins such as
     /// `https://example.com`, each with an --origin of its own [default: any]

@@ -90,7 +90,7 @@ fn start(options: &Options, certificate: Option<&Certificate>, broker: &Arc<Brok
     }
     let slots = engine.limits.connections_max + Limits::REFUSALS;
     options.addresses().try_for_each(is_free).map_err(|error| start_failure(&error))?;
-    let (broker, slow, native) = (Arc::clone(broker), options.slow, options.native);
+    let (broker, native) = (Arc::clone(broker), options.native);
     let common = Policy { origin: options.origin.clone(), ..Policy::default() };
     let deflate = options.deflate.connections;
     let make = move |info: ShardInfo| {
@@ -98,7 +98,7 @@ fn start(options: &Options, certificate: Option<&Certificate>, broker: &Arc<Brok
         let extension = deflate.map(|options| Arc::new(Deflate::new(options)) as Arc<dyn Negotiator>);
         let common = Policy { extension, ..common.clone() };
         let shard = ShardId::new(u8::try_from(info.shard).expect("options allow as many shards as a hub serves"));
-        Service::new(Arc::clone(&broker), shard, slots, slow, native, &common)
+        Service::new(Arc::clone(&broker), shard, slots, native, &common)
     };
     ringwire_engine::start(engine, make).map_err(|error| start_failure(&error))
 }

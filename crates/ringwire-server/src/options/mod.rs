@@ -24,7 +24,7 @@ use std::num::NonZeroUsize;
 
 use ringwire_codec::handshake::OriginPolicy;
 use ringwire_engine::EngineOptions;
-use ringwire_hub::{SlowPolicy, TopicName};
+use ringwire_hub::TopicName;
 use toml::{Table, Value};
 
 pub use self::auth::{AuthOptions, KeySource};
@@ -35,7 +35,7 @@ pub use self::journal::{Fsync, JournalOptions};
 pub use self::native::NativeOptions;
 pub use self::rate::RateLimit;
 pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
-pub use self::topics::{Presence, RULES_MAX, RuleKind, Slow, TopicRule, TopicRules, Who};
+pub use self::topics::{Presence, RULES_MAX, RuleKind, TopicRule, TopicRules, Who};
 pub use self::udp::{UDP_PORTS_MAX, UdpOptions};
 pub use self::unix::UnixOptions;
 pub use self::users::UserLimits;
@@ -58,8 +58,6 @@ pub struct Options {
     pub auth: AuthOptions,
     /// What a user may have and do.
     pub users: UserLimits,
-    /// What becomes of a subscriber that reads too slowly.
-    pub slow: SlowPolicy,
     /// What holds for topics as such.
     pub hub: HubOptions,
     /// What a connection of the native protocol may have.
@@ -155,10 +153,10 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     let auth = root.section("auth", auth::auth);
     auth::protect(&mut root, &engine.listen, &tls, &auth, &publish);
     let users = root.section("users", users::users);
-    let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", slow_policy));
+    let slow = root.section("subscribers", |subscribers| subscribers.text("slow", "drop", topics::slow));
     let hub = root.section("hub", hub::hub);
     let native = root.section("native", native::native);
-    let topics = topics::topics(&mut root, if slow == SlowPolicy::Drop { Slow::Drop } else { Slow::Disconnect });
+    let topics = topics::topics(&mut root, slow);
     let journal = root.section("journal", journal::journal);
     if journal.is_none() && topics.written().iter().any(|rule| rule.persistent) {
         root.fault(
@@ -174,23 +172,7 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options {
-            engine,
-            tls,
-            feed,
-            publish,
-            auth,
-            users,
-            slow,
-            hub,
-            native,
-            topics,
-            journal,
-            udp,
-            unix,
-            origin,
-            deflate,
-        },
+        Options { engine, tls, feed, publish, auth, users, hub, native, topics, journal, udp, unix, origin, deflate },
         reading.effective,
         reading.known,
     ))
@@ -199,14 +181,6 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
 /// The name of a topic.
 fn topic(text: &str) -> Result<TopicName, String> {
     TopicName::new(text).map_err(|error| error.to_string())
-}
-
-fn slow_policy(text: &str) -> Result<SlowPolicy, String> {
-    match text {
-        "drop" => Ok(SlowPolicy::Drop),
-        "disconnect" => Ok(SlowPolicy::Disconnect),
-        _ => Err("`drop` or `disconnect` is needed".into()),
-    }
 }
 
 fn origin_policy(value: &Value) -> Result<OriginPolicy, String> {

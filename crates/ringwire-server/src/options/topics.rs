@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ringwire_hub::{Pattern, Retention, TopicKind, TopicName};
+use ringwire_hub::{LaneId, Pattern, Retention, SlowPolicy, TopicKind, TopicName, Wanted};
 
 use super::rate::RateLimit;
 use crate::config::Section;
@@ -32,7 +32,7 @@ pub struct TopicRule {
     /// How much is kept.
     pub retention: Retention,
     /// What becomes of a subscriber that reads too slowly.
-    pub slow: Slow,
+    pub slow: SlowPolicy,
     /// How far a subscriber may lag before `slow` takes effect, in bytes of what it is sent; `u64::MAX`: as far as
     /// retention reaches.
     pub backlog_bytes_max: u64,
@@ -68,17 +68,6 @@ pub enum RuleKind {
     },
 }
 
-/// What becomes of a subscriber that reads too slowly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slow {
-    /// It misses what it did not read, and is told so.
-    Drop,
-    /// It is disconnected.
-    Disconnect,
-    /// Of each key it gets only the latest, until it has caught up.
-    Latest,
-}
-
 /// Who may do something with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -105,7 +94,7 @@ pub enum Presence {
 
 impl TopicRule {
     /// What holds for topics that no rule matches, with this policy for slow subscribers.
-    fn built_in(pattern: &str, slow: Slow) -> Self {
+    fn built_in(pattern: &str, slow: SlowPolicy) -> Self {
         Self {
             pattern: Pattern::new(pattern).expect("the pattern is a constant"),
             kind: RuleKind::Plain,
@@ -133,6 +122,11 @@ impl TopicRule {
         }
     }
 
+    /// What a subscriber gets that asks for nothing but a form.
+    pub fn wanted(&self, lane: LaneId) -> Wanted {
+        Wanted { max_age_us: self.max_age.map_or(u64::MAX, micros), ..Wanted::all(lane, self.slow) }
+    }
+
     /// Time between two ticks, in microseconds; 0 without them.
     pub fn tick_us(&self) -> u64 {
         1_000_000u64.checked_div(u64::from(self.tick_hz)).unwrap_or(0)
@@ -154,11 +148,11 @@ pub struct TopicRules {
 
 impl TopicRules {
     /// Rules of which none is written; `slow` is what becomes of slow subscribers where no rule says it.
-    pub fn built_in(slow: Slow) -> Self {
+    pub fn built_in(slow: SlowPolicy) -> Self {
         Self::new(Vec::new(), slow)
     }
 
-    fn new(written: Vec<TopicRule>, slow: Slow) -> Self {
+    fn new(written: Vec<TopicRule>, slow: SlowPolicy) -> Self {
         let kind = RuleKind::Keyed { keys_max: KEYS_MAX, key_ttl: None };
         // The server's own topics, such as who is present, tell the latest once a second.
         let own = TopicRule { kind, publish: Who::Nobody, tick_hz: 1, ..TopicRule::built_in("$server.>", slow) };
@@ -184,22 +178,22 @@ impl TopicRules {
 
 impl Default for TopicRules {
     fn default() -> Self {
-        Self::built_in(Slow::Drop)
+        Self::built_in(SlowPolicy::Drop)
     }
 }
 
 /// Reads `slow`.
-pub(super) fn slow(text: &str) -> Result<Slow, String> {
+pub(super) fn slow(text: &str) -> Result<SlowPolicy, String> {
     match text {
-        "drop" => Ok(Slow::Drop),
-        "disconnect" => Ok(Slow::Disconnect),
-        "latest" => Ok(Slow::Latest),
+        "drop" => Ok(SlowPolicy::Drop),
+        "disconnect" => Ok(SlowPolicy::Disconnect),
+        "latest" => Ok(SlowPolicy::Latest),
         _ => Err("`drop`, `disconnect` or `latest` is needed".into()),
     }
 }
 
 /// Reads all `[[topics]]`.
-pub(super) fn topics(root: &mut Section<'_>, by_default: Slow) -> TopicRules {
+pub(super) fn topics(root: &mut Section<'_>, by_default: SlowPolicy) -> TopicRules {
     let mut patterns: Vec<Option<Pattern>> = Vec::new();
     let rules = root.optional_sections("topics", |section| {
         let pattern = pattern(section, &patterns);
@@ -227,7 +221,7 @@ fn pattern(section: &mut Section<'_>, before: &[Option<Pattern>]) -> Option<Patt
 }
 
 /// Reads a rule; `None` for a pattern that is missing or wrong, which has been reported.
-fn rule(section: &mut Section<'_>, pattern: Option<Pattern>, by_default: Slow) -> TopicRule {
+fn rule(section: &mut Section<'_>, pattern: Option<Pattern>, by_default: SlowPolicy) -> TopicRule {
     let rule = TopicRule::built_in(">", by_default);
     TopicRule {
         pattern: pattern.unwrap_or(rule.pattern),
@@ -277,11 +271,11 @@ fn kept(section: &mut Section<'_>, by_default: Retention) -> Retention {
     }
 }
 
-fn slow_word(slow: Slow) -> &'static str {
+fn slow_word(slow: SlowPolicy) -> &'static str {
     match slow {
-        Slow::Drop => "drop",
-        Slow::Disconnect => "disconnect",
-        Slow::Latest => "latest",
+        SlowPolicy::Drop => "drop",
+        SlowPolicy::Disconnect => "disconnect",
+        SlowPolicy::Latest => "latest",
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ringwire_engine::{Context, Transmit};
 use ringwire_hub::{
-    LaneId, Published, ShardHub, ShardId, ShardLimits, SlowPolicy, Standing, SubscribeError, Subscribed, Subscriber,
-    Topic, TopicId, Wake, Wanted,
+    LaneId, Published, ShardHub, ShardId, ShardLimits, Standing, SubscribeError, Subscribed, Subscriber, Topic,
+    TopicId, Wake, Wanted,
 };
 use ringwire_ring::Shared;
 
 use crate::broker::{Broker, Mail, Publisher, Refused};
 use crate::lanes::{Frames, Publication, SharedDeflate};
+use crate::options::TopicRules;
 use crate::outbox::Outbox;
 
 /// Most subscriptions of a shard; each takes some 70 bytes.
@@ -24,7 +25,6 @@ const RETRY: Duration = Duration::from_millis(1);
 pub(super) struct Fanout {
     shard: ShardId,
     hub: ShardHub,
-    slow: SlowPolicy,
     publisher: Publisher,
     /// Makes what subscribers get that their lanes' logs do not hold.
     frames: Frames,
@@ -35,11 +35,11 @@ pub(super) struct Fanout {
 }
 
 impl Fanout {
-    pub(super) fn new(shard: ShardId, slots: u32, slow: SlowPolicy, deflate: SharedDeflate) -> Self {
+    pub(super) fn new(shard: ShardId, slots: u32, deflate: SharedDeflate) -> Self {
         let limits = ShardLimits { slots_max: slots, subscriptions_max: SUBSCRIPTIONS_MAX };
         let (publisher, frames) = (Publisher::new(deflate), Frames::new(deflate));
         let (hub, outbox) = (ShardHub::new(shard, limits), Outbox::default());
-        Self { shard, hub, slow, publisher, frames, noted: Vec::new(), outbox }
+        Self { shard, hub, publisher, frames, noted: Vec::new(), outbox }
     }
 
     /// Which shard this is.
@@ -98,15 +98,18 @@ impl Fanout {
         }
     }
 
-    /// Subscribes to all of `topics` or to none.
+    /// Subscribes to all of `topics`, as their rules have it, or to none.
     pub(super) fn subscribe(
         &mut self,
         who: Subscriber,
         lane: LaneId,
         topics: &[Arc<Topic>],
+        rules: &TopicRules,
     ) -> Result<(), SubscribeError> {
-        let wanted = Wanted::all(lane, self.slow);
-        let result = topics.iter().try_for_each(|topic| self.hub.subscribe(who, topic, &wanted).map(drop));
+        let result = topics.iter().try_for_each(|topic| {
+            let wanted = rules.rule_for(topic.name()).wanted(lane);
+            self.hub.subscribe(who, topic, &wanted).map(drop)
+        });
         if result.is_err() {
             self.hub.unsubscribe_all(who);
         }

@@ -29,7 +29,7 @@ use ringwire_engine::{
     Accept, Answer, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError,
     Transmit, Upgrade,
 };
-use ringwire_hub::{OpenError, PublishError, ShardId, SlowPolicy, Topic, TopicName};
+use ringwire_hub::{OpenError, PublishError, ShardId, Topic, TopicName};
 
 use self::admission::{Pass, Passes, Unpublished};
 use self::agreements::Agreements;
@@ -64,16 +64,9 @@ pub struct Service {
 impl Service {
     /// The application on shard `shard`, whose connections have slots below `slots`. `common` is what all services
     /// agree to.
-    pub fn new(
-        broker: Arc<Broker>,
-        shard: ShardId,
-        slots: u32,
-        slow: SlowPolicy,
-        native: NativeOptions,
-        common: &Policy,
-    ) -> Self {
+    pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, native: NativeOptions, common: &Policy) -> Self {
         let (agreements, native) = (Agreements::new(common), Native::new(native));
-        let fanout = Fanout::new(shard, slots, slow, broker.deflate);
+        let fanout = Fanout::new(shard, slots, broker.deflate);
         let (sessions, passes, durable) = (Sessions::default(), Passes::default(), Durable::new(shard));
         let heartbeats = Heartbeats::default();
         Self { broker, fanout, sessions, passes, native, heartbeats, agreements, durable }
@@ -157,7 +150,7 @@ impl Handler for Service {
         }
         let Some(wanted) = session.role.begin() else { return };
         let lane = lane_for(wanted.lane, cx.deflate(connection));
-        match self.fanout.subscribe(subscriber, lane, &wanted.topics) {
+        match self.fanout.subscribe(subscriber, lane, &wanted.topics, &self.broker.rules) {
             Ok(()) => {
                 let count = u32::try_from(wanted.topics.len()).expect("a connection has at most STREAMS_MAX streams");
                 session.role = Role::Subscriber(count);

@@ -144,12 +144,20 @@ fn a_subscriber_that_stops_reading_delays_nobody_and_costs_no_memory() {
 
 #[test]
 fn a_slow_subscriber_is_disconnected_where_the_policy_says_so() {
-    let server = Server::start(&["--slow", "disconnect"]);
+    is_disconnected_where_slow(&Server::start(&["--slow", "disconnect"]));
+}
+
+#[test]
+fn a_topics_rule_says_what_becomes_of_a_slow_subscriber() {
+    is_disconnected_where_slow(&Server::start_configured("[[topics]]\nmatch = \"a\"\nslow = \"disconnect\"\n"));
+}
+
+fn is_disconnected_where_slow(server: &Server) {
     let mut stalled = server.socket("/ws/a");
     let mut readers: Vec<Socket> = (0..2).map(|_| server.socket("/ws/a")).collect();
     server.await_topic("a", "\"subscribers\":3");
     let count = 400;
-    publish_to(&server, &mut readers, count);
+    publish_to(server, &mut readers, count);
     let mut next = 0;
     let close = loop {
         match stalled.receive() {

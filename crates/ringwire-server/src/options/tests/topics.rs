@@ -1,6 +1,6 @@
 //! Each rule about rules of topics.
 
-use ringwire_hub::TopicName;
+use ringwire_hub::{SlowPolicy, TopicName};
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn slow_subscribers_have_the_common_policy_unless_the_rule_says_otherwise() {
          [[topics]]\nmatch = \"b\"\nslow = \"latest\"\n",
     );
     let slow = ["a", "b", "c"].map(|topic| rules.rule_for(&name(topic)).slow);
-    assert_eq!(slow, [Slow::Disconnect, Slow::Latest, Slow::Disconnect]);
+    assert_eq!(slow, [SlowPolicy::Disconnect, SlowPolicy::Latest, SlowPolicy::Disconnect]);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use ringwire_hub::{
-    Account as Counts, Begin, Mode as Serving, Pattern, SlowPolicy, Standing, Start, SubscribeError, Subscribed, Topic,
-    TopicName, Wanted,
+    Account as Counts, Begin, Mode as Serving, Pattern, Standing, Start, SubscribeError, Subscribed, Topic, TopicName,
+    Wanted,
 };
 
 use super::client::{How, Subscription, Watched};
@@ -18,7 +18,6 @@ use crate::native::epoch::Position;
 use crate::native::fault::Fault;
 use crate::native::reply::{self, Account, State};
 use crate::native::request::{Id, Mode, Subscribe};
-use crate::options::Slow;
 
 impl Desk<'_, '_> {
     /// Subscribes to the topics and patterns of a request, and answers it: one result each.
@@ -142,20 +141,15 @@ impl Desk<'_, '_> {
     /// What the hub is to be asked for.
     fn wanted(&mut self, name: &TopicName, how: &How, start: Start) -> Wanted {
         let rule = self.broker.rules.rule_for(name);
-        let slow = match rule.slow {
-            Slow::Latest => SlowPolicy::Latest,
-            Slow::Drop => SlowPolicy::Drop,
-            Slow::Disconnect => SlowPolicy::Disconnect,
-        };
-        let max_age_us = rule.max_age.map_or(u64::MAX, |age| age.as_micros() as u64);
         let lane = lane_for(self.client.lane(), self.cx.deflate(self.connection));
+        let own = rule.wanted(lane);
         Wanted {
             mode: if how.mode == Mode::Latest { Serving::Latest } else { Serving::All },
             interval_us: how.rate.map_or(0, |rate| 1_000_000 / u64::from(rate)),
-            max_age_us: how.max_age_ms.map_or(max_age_us, |age_ms| max_age_us.min(u64::from(age_ms) * 1000)),
+            max_age_us: how.max_age_ms.map_or(own.max_age_us, |age_ms| own.max_age_us.min(u64::from(age_ms) * 1000)),
             start,
             snapshot: how.snapshot,
-            ..Wanted::all(lane, slow)
+            ..own
         }
     }
 
