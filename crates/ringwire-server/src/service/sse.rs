@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringwire_codec::CloseCode;
 use ringwire_codec::http::Request;
 use ringwire_engine::{ConnectionId, Context, Peer, Response, SendError};
-use ringwire_hub::{Begin, SlowPolicy, Start, Subscribed, Topic, TopicName, Wanted};
+use ringwire_hub::{Begin, Start, Subscribed, Topic, TopicName, Wanted};
 use ringwire_ring::Instant;
 
 use super::Service;
@@ -22,7 +22,6 @@ use crate::broker::Mail;
 use crate::lanes::SSE;
 use crate::native::epoch::{Epoch, Position};
 use crate::native::reply::{self, State};
-use crate::options::Slow;
 
 /// Time between two comments of a stream; below the 60 seconds after which common proxies cut idle connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -86,12 +85,7 @@ impl Service {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         let Role::Events(events) = std::mem::replace(&mut session.role, Role::Subscriber(0)) else { return };
         let (topic, start) = *events;
-        let slow = match self.broker.rules.rule_for(topic.name()).slow {
-            Slow::Drop => SlowPolicy::Drop,
-            Slow::Disconnect => SlowPolicy::Disconnect,
-            Slow::Latest => SlowPolicy::Latest,
-        };
-        let wanted = Wanted { start, ..Wanted::all(SSE, slow) };
+        let wanted = Wanted { start, ..self.broker.rules.rule_for(topic.name()).wanted(SSE) };
         match self.fanout.subscribe_to(session.subscriber(), &topic, &wanted) {
             Ok(subscribed) => {
                 session.role = Role::Subscriber(1);
