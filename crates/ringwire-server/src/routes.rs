@@ -36,6 +36,8 @@ pub enum Route {
     PublishSocket(TopicName),
     /// `/publish/<topic>`: the body is published.
     PublishOnce(TopicName),
+    /// `/publish`: each line of the body is published.
+    PublishBatch,
 }
 
 /// How a route is spoken to.
@@ -77,6 +79,7 @@ impl Route {
             "/ringwire.js" => return Ok(Route::Script),
             "/health" => return Ok(Route::Health),
             "/topics" => return Ok(Route::Topics),
+            "/publish" => return Ok(Route::PublishBatch),
             "/connect" => return Ok(Route::Connect),
             "/echo" => return Ok(Route::Echo),
             "/stream" => return streams(query).map(Route::Combined),
@@ -103,7 +106,7 @@ impl Route {
     pub fn speech(&self) -> Speech {
         match self {
             Route::Page | Route::Script | Route::Health | Route::Topics | Route::Events(_) => Speech::Get,
-            Route::PublishOnce(_) => Speech::Post,
+            Route::PublishOnce(_) | Route::PublishBatch => Speech::Post,
             Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
                 Speech::Socket
             }
@@ -139,6 +142,7 @@ impl fmt::Display for RouteFault {
                  \x20 /pub/<topic>             WebSocket: publishes each message\n\
                  \x20 /echo                    WebSocket: sends each message back\n\
                  \x20 POST /publish/<topic>    publishes the body, answers with its seq\n\
+                 \x20 POST /publish            publishes each line, {\"topic\":..,\"data\":..}\n\
                  \x20 /topics                  topics, as JSON\n\
                  \x20 /health                  how the server is, as JSON",
             ),
@@ -196,6 +200,7 @@ mod tests {
             ("/ws/trades.BTCUSDT", Route::Subscribe(name("trades.BTCUSDT"))),
             ("/sse/chat", Route::Events(name("chat"))),
             ("/pub/chat", Route::PublishSocket(name("chat"))),
+            ("/publish", Route::PublishBatch),
             ("/publish/chat", Route::PublishOnce(name("chat"))),
         ] {
             assert_eq!(Route::parse(path, None), Ok(route));
@@ -204,7 +209,7 @@ mod tests {
 
     #[test]
     fn other_paths_are_unknown() {
-        for path in ["/ws", "/nothing", "/Health", "", "/echo/", "//", "/publish"] {
+        for path in ["/ws", "/nothing", "/Health", "", "/echo/", "//", "/publishes"] {
             assert_eq!(Route::parse(path, None), Err(RouteFault::Unknown), "{path}");
         }
     }

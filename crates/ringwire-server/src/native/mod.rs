@@ -20,4 +20,4 @@ pub mod request;
 
 mod fields;
 mod params;
-mod scan;
+pub(crate) mod scan;

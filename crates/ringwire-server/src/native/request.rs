@@ -11,11 +11,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use ringwire_hub::Subject;
+
 use super::epoch::Position;
 use super::fault::{Fault, wants};
 use super::fields::{self, Value, put};
 use super::{params, scan};
 use crate::json::JsonCheck;
+use crate::lanes::{Payload, Publication};
 
 /// Longest id that is a string, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
@@ -178,6 +181,24 @@ pub struct History<'a> {
 #[derive(Debug, Default)]
 pub struct Parser {
     json: JsonCheck,
+}
+
+impl Publish<'_> {
+    /// What it publishes; its key, if it has one, is `owner`'s from then on, if that is not 0.
+    pub fn publication(&self, owner: u64) -> Publication<'_> {
+        let payload = match &self.body {
+            Body::Json(json) => Payload::Json(json),
+            Body::Bytes(bytes) => Payload::Binary(bytes),
+            Body::Remove => Payload::Text(""),
+        };
+        let subject = match self.key {
+            None => Subject::Message,
+            Some(key) if self.body == Body::Remove => Subject::Remove(key),
+            Some(key) => Subject::Update(key),
+        };
+        let (source_seq, idempotency_key) = (self.source_seq, self.idempotency_key);
+        Publication { payload, subject, source_seq, idempotency_key, owner }
+    }
 }
 
 impl Parser {

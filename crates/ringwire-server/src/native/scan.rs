@@ -30,7 +30,7 @@ pub(super) fn member(json: &str, name: &str) -> Option<Range<usize>> {
 
 /// The values of a text that holds one or several, one behind the other. Where brackets or quotes do not close, the
 /// rest is one piece; nothing but white space is left out.
-pub(super) fn objects(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn objects(text: &str) -> impl Iterator<Item = &str> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let bytes = text.as_bytes();
@@ -47,6 +47,31 @@ pub(super) fn objects(text: &str) -> impl Iterator<Item = &str> {
         // Brackets and quotes are ASCII, so these are places between characters.
         text.get(start..at)
     })
+}
+
+/// The elements of the array that is `json`, white space around it allowed. Nothing, if it is none: if a bracket or a comma
+/// is missing, or an element. What is within an element is not looked at.
+pub(crate) fn elements(json: &str) -> Option<Vec<&str>> {
+    let bytes = json.as_bytes();
+    let mut at = skip_space(bytes, 0);
+    if bytes.get(at) != Some(&b'[') {
+        return None;
+    }
+    let mut elements = Vec::new();
+    at = skip_space(bytes, at + 1);
+    if bytes.get(at) == Some(&b']') && skip_space(bytes, at + 1) == bytes.len() {
+        return Some(elements);
+    }
+    loop {
+        let end = skip_value(bytes, at);
+        elements.push(json.get(at..end).filter(|element| !element.is_empty())?);
+        at = skip_space(bytes, end);
+        match bytes.get(at)? {
+            b',' => at = skip_space(bytes, at + 1),
+            b']' if skip_space(bytes, at + 1) == bytes.len() => return Some(elements),
+            _ => return None,
+        }
+    }
 }
 
 /// The end of the value that begins at `at`; of the text, if it does not end.
@@ -152,6 +177,15 @@ mod tests {
         assert_eq!(split("{\"a\n{}"), ["{\"a\n{}"]);
         assert_eq!(split("hello\n{}"), ["hello", "{}"]);
         assert_eq!(split("}\n\"a\" {}\n1"), ["}", "\"a\" {}", "1"]);
+    }
+
+    #[test]
+    fn elements_of_an_array_are_told_apart() {
+        assert_eq!(elements(" [ {\"a\":[1,\"],\"]} , 2,\"x\"]\n"), Some(vec!["{\"a\":[1,\"],\"]}", "2", "\"x\""]));
+        assert_eq!(elements("[]"), Some(vec![]));
+        for other in ["", "{}", "[", "[1", "[1,]", "[,1]", "[1 2]", "[{}{}]", "[1]]", "[1] 2", "[\"a]"] {
+            assert_eq!(elements(other), None, "{other}");
+        }
     }
 
     proptest! {

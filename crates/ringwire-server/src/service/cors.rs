@@ -33,7 +33,7 @@ pub(super) fn preflight(request: &Request<'_>, peer: &Peer, policy: &OriginPolic
     }
     response
         .header("Access-Control-Allow-Methods", methods)
-        .header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key")
+        .header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, Idempotency-Key, Source-Seq")
         .header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
 }
 

@@ -4,13 +4,12 @@ use ringwire_codec::http::Request;
 use ringwire_engine::{Context, Peer, Response};
 use serde::Serialize;
 
-use super::admission::{self, Unpublished};
+use super::admission::Unpublished;
 use super::{Service, cors};
 use crate::auth::{Credentials, Denial, Grant};
 use crate::broker::{Mail, Refused};
 use crate::ingest::source::SourceHealth;
 use crate::journal::JournalHealth;
-use crate::lanes::Payload;
 use crate::page;
 use crate::routes::{Route, RouteFault, Speech};
 use crate::status::FeedState;
@@ -54,13 +53,6 @@ struct TopicHealth<'a> {
     gap: u64,
 }
 
-/// Answer of `POST /publish/<topic>`.
-#[derive(Serialize)]
-struct PublishedAt<'a> {
-    topic: &'a str,
-    seq: u64,
-}
-
 impl Service {
     /// Answers a request for `route`.
     pub(super) fn answer(
@@ -93,6 +85,9 @@ impl Service {
                 Ok(response) | Err(response) => response,
             },
             Route::Events(_) => wrong_method(methods),
+            Route::PublishBatch => match self.publish_batch(cx, peer, request, body) {
+                Ok(response) | Err(response) => response,
+            },
             Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
                 socket_only()
             }
@@ -130,28 +125,6 @@ impl Service {
         });
         json(&Topics { topics: topics.collect() })
     }
-
-    fn publish_once(
-        &mut self,
-        cx: &mut Context<'_, Mail>,
-        name: &ringwire_hub::TopicName,
-        peer: &Peer,
-        request: &Request<'_>,
-        body: &[u8],
-    ) -> Result<Response, Response> {
-        if !self.agreements.origin().admits(request, peer.encrypted) {
-            return Err(cors::foreign());
-        }
-        let now_us = cx.wall_clock_us();
-        let grant = self.grant(request, now_us)?;
-        grant.may_publish(&self.broker.rules, name).map_err(|denial| denied_topic(denial, name))?;
-        let payload = payload(request.header("Content-Type"), body)?;
-        admission::may_publish_once(&self.broker, &grant, peer, name, payload.len(), now_us).map_err(unpublished)?;
-        let mut topic = self.open(name)?;
-        let published = self.fanout.publish(cx, &self.broker, &mut topic, payload).map_err(refused)?;
-        self.durable.wait_for(published.ticket);
-        Ok(json(&PublishedAt { topic: name.as_str(), seq: published.seq }))
-    }
 }
 
 /// What a request shows of its sender.
@@ -163,17 +136,6 @@ pub(super) fn credentials<'a>(request: &Request<'a>) -> Credentials<'a> {
         api_key: request.header("X-API-Key"),
         token: request.query_param("token"),
     }
-}
-
-/// A body as a message: bytes if it is declared as such, else text.
-fn payload<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Payload<'a>, Response> {
-    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case("application/octet-stream") {
-        return Ok(Payload::Binary(body));
-    }
-    std::str::from_utf8(body).map(Payload::Text).map_err(|_| {
-        Response::text(400, "the body is not UTF-8; to publish bytes, send Content-Type: application/octet-stream\n")
-    })
 }
 
 /// Words for a path that is not served.
@@ -203,7 +165,8 @@ fn refusal(denial: Denial, words: String) -> Response {
     }
 }
 
-fn unpublished(why: Unpublished) -> Response {
+/// Words for what is too long, or too much.
+pub(super) fn unpublished(why: Unpublished) -> Response {
     match why {
         Unpublished::TooLong { .. } => Response::text(413, format!("{why}\n")),
         Unpublished::Denied(denial) => denied(denial),
@@ -229,7 +192,8 @@ fn wrong_method(allow: &'static str) -> Response {
     Response::text(405, format!("this path takes {allow}\n")).header("Allow", format!("{allow}, OPTIONS"))
 }
 
-fn refused(refused: Refused) -> Response {
+/// Words for what a topic does not take.
+pub(super) fn refused(refused: Refused) -> Response {
     Response::text(refused.status(), format!("{refused}\n"))
 }
 

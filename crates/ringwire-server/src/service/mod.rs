@@ -17,6 +17,7 @@ mod durable;
 mod fanout;
 mod http;
 mod native;
+mod publish;
 mod session;
 mod sse;
 
@@ -38,10 +39,12 @@ use self::durable::Durable;
 use self::fanout::{Fanout, PullOutcome};
 pub use self::native::MESSAGE_BYTES_MAX;
 use self::native::{Client, Native};
+pub use self::publish::BATCH_MAX;
 use self::session::{Role, Sessions, Subscribing};
 use self::sse::Heartbeats;
 use crate::broker::{Broker, Mail, Refused};
 use crate::lanes::{COMBINED, Payload, lane_for};
+use crate::native::request::Parser;
 use crate::options::NativeOptions;
 use crate::routes::Route;
 
@@ -57,6 +60,8 @@ pub struct Service {
     passes: Passes,
     native: Native,
     heartbeats: Heartbeats,
+    /// Reads batches.
+    parser: Parser,
     agreements: Agreements,
     durable: Durable,
 }
@@ -68,8 +73,8 @@ impl Service {
         let (agreements, native) = (Agreements::new(common), Native::new(native));
         let fanout = Fanout::new(shard, slots, broker.deflate);
         let (sessions, passes, durable) = (Sessions::default(), Passes::default(), Durable::new(shard));
-        let heartbeats = Heartbeats::default();
-        Self { broker, fanout, sessions, passes, native, heartbeats, agreements, durable }
+        let (heartbeats, parser) = (Heartbeats::default(), Parser::default());
+        Self { broker, fanout, sessions, passes, native, heartbeats, parser, agreements, durable }
     }
 
     /// What a connection that asks for `route` is to do and as whom, or why it may not.
@@ -90,9 +95,13 @@ impl Service {
                 let pass = self.admit_publisher(self.grant(request, now_us)?, peer, &name, now_us)?;
                 Ok((Role::Publisher(self.open(&name)?), Some(pass)))
             }
-            Route::Page | Route::Script | Route::Health | Route::Topics | Route::Events(_) | Route::PublishOnce(_) => {
-                Err(http::no_socket_here())
-            }
+            Route::Page
+            | Route::Script
+            | Route::Health
+            | Route::Topics
+            | Route::Events(_)
+            | Route::PublishOnce(_)
+            | Route::PublishBatch => Err(http::no_socket_here()),
         }
     }
 

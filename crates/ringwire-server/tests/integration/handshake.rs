@@ -167,7 +167,7 @@ fn a_page_asks_before_it_publishes() {
     for (name, value) in [
         ("access-control-allow-origin", "https://desk.example"),
         ("access-control-allow-methods", "POST"),
-        ("access-control-allow-headers", "Authorization, Content-Type, X-API-Key"),
+        ("access-control-allow-headers", "Authorization, Content-Type, X-API-Key, Idempotency-Key, Source-Seq"),
         ("allow", "POST, OPTIONS"),
     ] {
         assert_eq!(answer.header(name), Some(value), "{name}");

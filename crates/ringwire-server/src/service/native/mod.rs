@@ -24,6 +24,7 @@ use self::beat::Beats;
 pub(super) use self::client::{Client, Form};
 use self::desk::Desk;
 pub use self::desk::MESSAGE_BYTES_MAX;
+pub(super) use self::publish::refusal;
 use super::Service;
 use super::session::Role;
 use crate::broker::Mail;

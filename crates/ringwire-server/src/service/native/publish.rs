@@ -15,28 +15,12 @@ use crate::native::epoch::Epoch;
 use crate::native::fault::Fault;
 use crate::native::record::{Flags, Record};
 use crate::native::reply::PublishedAt;
-use crate::native::request::{Body, ID_MAX, Id, Publish};
+use crate::native::request::{ID_MAX, Id, Publish};
 
 impl Desk<'_, '_> {
     /// Publishes what a request says, and answers it.
     pub(super) fn publish(&mut self, id: Id<'_>, request: &Publish<'_>) {
-        let (payload, is_removal) = match &request.body {
-            Body::Json(json) => (Payload::Json(json), false),
-            Body::Bytes(bytes) => (Payload::Binary(bytes), false),
-            Body::Remove => (Payload::Text(""), true),
-        };
-        let subject = match request.key {
-            None => Subject::Message,
-            Some(key) if is_removal => Subject::Remove(key),
-            Some(key) => Subject::Update(key),
-        };
-        let publication = Publication {
-            payload,
-            subject,
-            source_seq: request.source_seq,
-            idempotency_key: request.idempotency_key,
-            owner: if request.bound { self.client.number } else { 0 },
-        };
+        let publication = request.publication(if request.bound { self.client.number } else { 0 });
         match self.publish_to(request.topic, &publication) {
             Ok((published, epoch)) => {
                 let at = PublishedAt { seq: published.seq, epoch, duplicate: published.is_duplicate };
@@ -185,7 +169,8 @@ impl Desk<'_, '_> {
     }
 }
 
-fn refusal(refused: Refused, publication: &Publication<'_>) -> Fault {
+/// What an error of the topic is in words of the protocol.
+pub(in crate::service) fn refusal(refused: Refused, publication: &Publication<'_>) -> Fault {
     match refused {
         Refused::TooLong { bytes } => Fault::TooLarge(bytes, crate::lanes::PAYLOAD_BYTES_MAX),
         Refused::Open(error) => error.into(),

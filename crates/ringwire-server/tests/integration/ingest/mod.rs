@@ -1,5 +1,6 @@
 //! What comes in: publishers of every kind, and topics that come and go under them.
 
+mod http;
 mod udp;
 mod unix;
 
