@@ -83,7 +83,7 @@ export class Feed {
     this.kind = at.kind;
     this.#range = null;
     this.#incomplete = at.kind === 'keyed' && this.wantsSnapshot && at.state !== 'resumed';
-    const wentBack = at.state === 'reset' && at.head < this.#last;
+    const wentBack = at.state !== 'resumed' && at.head < this.#last;
     if (at.epoch !== this.#epoch || wentBack) {
       if (this.#epoch !== '') this.#resets += 1;
       this.#epoch = at.epoch;

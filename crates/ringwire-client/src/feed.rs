@@ -116,7 +116,7 @@ impl Feed {
         self.kind = at.kind;
         self.range = None;
         self.is_incomplete = self.is_stateful() && at.state != TopicState::Resumed;
-        let went_back = at.state == TopicState::Reset && at.head < self.last;
+        let went_back = at.state != TopicState::Resumed && at.head < self.last;
         if at.epoch != self.epoch || went_back {
             self.resets += u64::from(!self.epoch.is_empty());
             self.epoch = at.epoch.clone();

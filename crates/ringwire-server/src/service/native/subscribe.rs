@@ -23,10 +23,10 @@ impl Desk<'_, '_> {
     /// Subscribes to the topics and patterns of a request, and answers it: one result each.
     pub(super) fn subscribe(&mut self, id: Id<'_>, request: &Subscribe<'_>) {
         let how = How::of(request);
+        let since = |name: &str| request.since.iter().find(|(topic, _)| *topic == name).map(|(_, position)| *position);
         let mut results = Vec::new();
         let mut matched = Vec::new();
         for name in &request.topics {
-            let since = request.since.iter().find(|(topic, _)| topic == name).map(|(_, position)| *position);
             results.push(if results.is_empty() { b'[' } else { b',' });
             let result = match name.contains(['*', '>']) {
                 true => self.watch(name, &how).map(|topics| {
@@ -36,6 +36,7 @@ impl Desk<'_, '_> {
                     results.extend_from_slice(b",\"state\":\"pattern\"}");
                 }),
                 false => topic_name(name).and_then(|name| {
+                    let since = since(name.as_str());
                     self.client.grant.may_subscribe(&self.broker.rules, &name)?;
                     let topic = self.broker.open(&name)?;
                     let (topic, subscribed) = self.join(topic, &how, start(&how, since), None)?;
@@ -54,7 +55,8 @@ impl Desk<'_, '_> {
         results.push(b']');
         self.answer(id, |out| out.extend_from_slice(&results));
         for (topic, pattern) in matched {
-            self.announce(topic, &pattern, &how, start(&how, None));
+            let since = since(topic.name().as_str());
+            self.announce(topic, &pattern, &how, start(&how, since));
         }
     }
 
