@@ -2,7 +2,8 @@
 
 `slow BINARY`: for each value of shards.notsent_lowat_bytes, a publisher of 200 KB/s and a subscriber that reads 20 KB/s.
 How old is what it reads, and how much of it waits in the kernel? The topic keeps 64 KiB, so that what is beyond the
-kernel's own is dropped, and none of the age is the log's.
+kernel's own is dropped, and little of the age is the log's. There are no pings: behind what waits in the kernel, they would
+be answered too late.
 
 `dead BINARY` (as root): a subscriber in a network namespace of its own, whose packets are dropped from some moment on while
 the topic goes on. For each value of timeouts.unacknowledged_timeout_ms and with and without pings: how long until the
@@ -13,6 +14,7 @@ Only the standard library is needed.
 
 import http.client
 import json
+import multiprocessing
 import os
 import socket
 import statistics
@@ -105,7 +107,7 @@ def queued(port, peer_port):
     return unsent, unread
 
 
-def slow_once(binary, lowat):
+def slow_once(binary, lowat, unacknowledged):
     lines = f"""
 [feed]
 source = "none"
@@ -114,6 +116,9 @@ insecure = true
 [shards]
 count = 1
 notsent_lowat_bytes = {lowat}
+[timeouts]
+ping_interval_ms = 0
+unacknowledged_timeout_ms = {unacknowledged}
 [deflate]
 enabled = false
 [[topics]]
@@ -139,6 +144,9 @@ retention = {{ bytes = 65536 }}
                 chunk = reader.recv(due)
             except BlockingIOError:
                 chunk = b""
+            except ConnectionResetError:
+                print(f"notsent_lowat {lowat}, unacknowledged {unacknowledged}: reset after {now:.0f} s", flush=True)
+                return server.stop()
             read += len(chunk)
             buffer += chunk
             arrived = time.monotonic_ns()
@@ -151,15 +159,16 @@ retention = {{ bytes = 65536 }}
     unsent, unread = (statistics.median(column) for column in zip(*kernel))
     words = "off" if lowat == 0 else f"{lowat // 1024} KiB"
     print(
-        f"notsent_lowat {words}: age {statistics.median(ages):.1f} s (median), {max(ages):.1f} s (most); "
+        f"notsent_lowat {words}, unacknowledged {unacknowledged // 1000} s: age {statistics.median(ages):.1f} s (median), {max(ages):.1f} s (most); "
         f"kernel keeps {unsent / 1024:.0f} KiB of the server's, {unread / 1024:.0f} KiB of the subscriber's",
         flush=True,
     )
 
 
 def slow(binary):
-    for lowat in [0, 131072, 32768, 16384]:
-        slow_once(binary, lowat)
+    cases = [(0, 0), (131_072, 0), (32_768, 0), (16_384, 0), (131_072, 60_000)]
+    with multiprocessing.Pool(len(cases)) as pool:
+        pool.starmap(slow_once, [(binary, *case) for case in cases])
 
 
 def run(*command):

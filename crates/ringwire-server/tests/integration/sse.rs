@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use ringwire_codec::http::{ChunkedDecoder, Response};
+use ringwire_ring::wall_clock_us;
 
+use crate::access;
 use crate::support::{PATIENCE, Server};
 
 /// A stream of events.
@@ -188,13 +190,26 @@ fn a_page_of_another_origin_may_read_the_events_if_it_is_let_in() {
 }
 
 #[test]
-fn a_token_decides_who_may_read_the_events() {
-    let server = Server::start_configured(
-        "[auth]\nhmac_secret = \"0123456789abcdef0123456789abcdef\"\n[[topics]]\nmatch = \"open.>\"\nsubscribe = \"anyone\"\n",
-    );
+fn a_token_decides_who_may_read_the_events_and_for_how_long() {
+    let server = access::server("[[topics]]\nmatch = \"open.>\"\nsubscribe = \"anyone\"\n");
     let denied = server.get("/sse/a");
     assert_eq!((denied.status, denied.header("www-authenticate").is_some()), (401, true), "{denied:?}");
     Events::open(&server, "/sse/open.a", &[]).begun();
+    let expires = (wall_clock_us() + 700_000) as f64 / 1e6;
+    let token = access::hs256(&format!(r#""exp":{expires}"#));
+    let mut events = Events::open(&server, &format!("/sse/a?token={token}"), &[]);
+    events.begun();
+    assert_eq!(events.try_next(), None);
+    assert!(wall_clock_us() as f64 / 1e6 >= expires, "not before");
+}
+
+#[test]
+fn head_gets_the_head_of_a_stream() {
+    let server = Server::start(&[]);
+    let head = server.request("HEAD", "/sse/a", &[], b"");
+    assert_eq!((head.status, &*head.body), (200, ""));
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    server.await_topic("a", "\"subscribers\":0");
 }
 
 #[test]
