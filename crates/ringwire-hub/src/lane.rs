@@ -73,14 +73,31 @@ impl Lane {
         self.allocated_bytes
     }
 
-    /// The first entry from which on the lane holds at most `backlog_bytes`, or the first that it holds.
+    /// The first entry from which on the lane has at most `backlog_bytes`; 0 if it has no more than that.
     pub(crate) fn floor(&self, backlog_bytes: u64) -> u64 {
         match self.end_offset.checked_sub(backlog_bytes) {
             Some(offset) if self.segments.front().is_some_and(|front| front.base < offset) => {
                 self.first_from_offset(offset).0
             }
-            _ => self.first_seq(),
+            _ => 0,
         }
+    }
+
+    /// The first entry held that was published at `time_us` or later, to a millisecond, or the entry to come.
+    pub(crate) fn first_since(&self, time_us: u64) -> u64 {
+        let next = self.segments.partition_point(|segment| segment.published_us(segment.first_seq) < time_us);
+        let Some(nth) = next.checked_sub(1) else { return self.first_seq() };
+        let span = self.span(nth);
+        let (mut low, mut high) = (span.segment.first_seq, span.end_seq);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if span.segment.published_us(middle) < time_us {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// The first entry held that begins at `offset` or after it, or the entry to come; with the offset where it begins.
@@ -275,7 +292,19 @@ mod tests {
         for offset in 0..=*offsets.last().unwrap() {
             let nth = offsets.partition_point(|start| *start < offset);
             assert_eq!(lane.first_from_offset(offset), (5 + nth as u64, offsets[nth]), "{offset}");
-            assert_eq!(lane.floor(offsets.last().unwrap() - offset), 5 + nth as u64);
+            assert_eq!(lane.floor(offsets.last().unwrap() - offset), if offset == 0 { 0 } else { 5 + nth as u64 });
+        }
+    }
+
+    #[test]
+    fn entries_are_found_by_their_time() {
+        let mut lane = Lane::new(3, Index::Ends);
+        let times: Vec<u64> = (0..500u64).map(|nth| nth / 7 * 10_240).collect();
+        for time in &times {
+            lane.append(*time, &[1; 40], &KEEP_ALL);
+        }
+        for time in (0..times[499] + 20_480).step_by(5_120) {
+            assert_eq!(lane.first_since(time), 3 + times.partition_point(|each| *each < time) as u64, "{time}");
         }
     }
 

@@ -90,7 +90,6 @@ impl Segment {
     }
 
     /// The next entry of the same key; 0 while there is none, and where no successors are kept.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by conflation"))]
     pub(crate) fn successor(&self, seq: u64) -> u64 {
         match self.index {
             Index::Ends => 0,

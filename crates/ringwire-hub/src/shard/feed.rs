@@ -17,8 +17,10 @@ pub(super) struct Feed {
     pub(super) lane: LaneId,
     /// Number of the entry to come.
     pub(super) end: u64,
-    /// A cursor before this lags too far.
+    /// A cursor before this lags beyond the topic's backlog, or what is held.
     pub(super) floor: u64,
+    /// First entry that this lane or the history holds.
+    pub(super) first: u64,
     /// Segments that hold what came with the last note, as far as [`SPANS_MAX`] do; the last one is the log's last.
     spans: Vec<Span>,
     /// Subscriptions, by index into the shard's table.
@@ -38,7 +40,7 @@ pub(super) struct Taken {
 impl Feed {
     pub(super) fn new(topic: &Arc<Topic>, lane: LaneId, log: &Log) -> Self {
         let (topic, spans, subscriptions) = (Arc::clone(topic), Vec::new(), Vec::new());
-        let mut feed = Self { topic, lane, end: log.last_seq() + 1, floor: 0, spans, subscriptions };
+        let mut feed = Self { topic, lane, end: log.last_seq() + 1, floor: 0, first: 0, spans, subscriptions };
         feed.refresh(log);
         feed
     }
@@ -47,7 +49,14 @@ impl Feed {
     pub(super) fn refresh(&mut self, log: &Log) {
         let lane = log.lane(self.lane).expect("a lane with a feed is active");
         let before = std::mem::replace(&mut self.end, lane.next_seq());
-        self.floor = lane.floor(self.topic.options().backlog_bytes_max);
+        self.first = lane.first_seq().min(log.history().first_seq());
+        let backlog_bytes = self.topic.options().backlog_bytes_max;
+        let floor = match lane.floor(backlog_bytes) {
+            // What the lane does not have of the backlog is in the history.
+            0 => log.history().floor(backlog_bytes).min(lane.first_seq()),
+            floor => floor,
+        };
+        self.floor = floor.max(self.first);
         match (self.spans.as_mut_slice(), lane.last()) {
             // As nearly always: what came is in the segment that was the last before.
             ([only], Some((first_seq, end_bytes))) if only.segment.first_seq == first_seq => {
@@ -61,11 +70,17 @@ impl Feed {
         }
     }
 
-    /// Hands out the entries from `from` on in runs of at most `budget` bytes together, but at least one entry if
-    /// `must`.
-    pub(super) fn take(&self, from: u64, budget: usize, must: bool, emit: &mut impl FnMut(Run<'_>)) -> Taken {
+    /// Hands out the entries `from..until` in runs of at most `budget` bytes together, but at least one entry if `must`.
+    pub(super) fn take(
+        &self,
+        from: u64,
+        until: u64,
+        budget: usize,
+        must: bool,
+        emit: &mut impl FnMut(Run<'_>),
+    ) -> Taken {
         let mut taken = Taken { next: from, bytes: 0, is_lost: false };
-        while taken.next < self.end {
+        while taken.next < until {
             let looked_up;
             let span = match self.spans.iter().rev().find(|span| span.contains(taken.next)) {
                 Some(span) => span,
@@ -81,13 +96,16 @@ impl Feed {
                     }
                 },
             };
-            debug_assert!(span.end_seq <= self.end, "a pull ends where the last note looked");
             let start = span.segment.start_of(taken.next);
             let limit = u64::from(start) + (budget - budget.min(taken.bytes)) as u64;
             let (mut next, mut end) = span.fit(taken.next, limit);
             if next == taken.next && must && taken.bytes == 0 {
                 next += 1;
                 end = span.segment.end_of(taken.next);
+            }
+            if next > until {
+                next = until;
+                end = span.segment.start_of(until);
             }
             if start < end {
                 emit(Run { words: span.segment.words(), start, end });
@@ -99,6 +117,12 @@ impl Feed {
             }
         }
         taken
+    }
+
+    /// The segment with entry `seq`, of this lane.
+    pub(super) fn span(&self, seq: u64) -> Option<Span> {
+        let at_hand = self.spans.iter().rev().find(|span| span.contains(seq));
+        at_hand.cloned().or_else(|| self.look_up(seq))
     }
 
     fn look_up(&self, seq: u64) -> Option<Span> {

@@ -8,20 +8,36 @@
 //! caller then [`pull`](ShardHub::pull)s for it whenever its socket can take more, until a pull says that no more is
 //! pending. What the kernel did not take goes back into the log by [`rewind`](ShardHub::rewind), but for the rest of
 //! an entry that has begun.
+//!
+//! Who wants each entry and is prompt gets runs of the log, and costs a cursor. Everything else (rounds, replay,
+//! snapshots, notices) is the slow path, in `serve`; what it makes for one subscriber lives until the turn after, and
+//! nothing is ever queued per subscriber.
 
 mod account;
 mod feed;
 mod framer;
+mod journal;
+mod made;
+mod notes;
 mod pull;
+mod serve;
+mod snapshot;
+mod special;
 mod table;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ids::{LANES_MAX, LaneId, ShardId, Subscriber, TopicId};
+use crate::segment::Span;
 use crate::topic::{Log, Topic};
 
 use feed::Feed;
+use journal::{Frame, Journal};
+use made::Made;
+use snapshot::Snapshots;
+use special::{Receiving, Special};
 use table::{NONE, Table};
 
 pub use account::{Account, Standing};
@@ -39,7 +55,8 @@ pub enum Wake {
     Slow,
 }
 
-/// Bounds of a shard's tables. A subscription takes about 70 bytes, a slot 20, and they are taken when first used.
+/// Bounds of a shard's tables. A subscription takes about 70 bytes, and some 120 more while it is served in rounds, comes
+/// from the past or receives a snapshot; a slot takes 20. They are taken when first used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardLimits {
     /// Slots of subscribers: each slot's number is below.
@@ -57,6 +74,28 @@ pub struct ShardHub {
     free_feeds: Vec<u32>,
     /// By [`TopicId`].
     views: Vec<Option<Box<View>>>,
+    snapshots: Snapshots,
+    journal: Journal,
+    made: Made,
+    /// Subscriptions that wait for their next round, by when it may begin.
+    waiting: BTreeSet<(u64, u32)>,
+    /// Topics whose note is heeded at their next tick, by when that is.
+    held: BTreeSet<(u64, TopicId)>,
+    scratch: Scratch,
+    /// The latest time that the shard was told.
+    now_us: u64,
+}
+
+/// Working memory of the slow path.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// The segment of a history that was read last in this turn.
+    history: Option<(TopicId, Span)>,
+    /// An entry of the history.
+    entry: Vec<u8>,
+    /// Frames that follow a notice.
+    bytes: Vec<u8>,
+    frames: Vec<Frame>,
 }
 
 /// A topic that the shard has subscribers of, or is yet to receive a note for.
@@ -72,7 +111,20 @@ struct View {
 impl ShardHub {
     /// The side of shard `shard`, without subscribers.
     pub fn new(shard: ShardId, limits: ShardLimits) -> Self {
-        Self { shard, table: Table::new(limits), feeds: Vec::new(), free_feeds: Vec::new(), views: Vec::new() }
+        Self {
+            shard,
+            table: Table::new(limits),
+            feeds: Vec::new(),
+            free_feeds: Vec::new(),
+            views: Vec::new(),
+            snapshots: Snapshots::default(),
+            journal: Journal::default(),
+            made: Made::default(),
+            waiting: BTreeSet::new(),
+            held: BTreeSet::new(),
+            scratch: Scratch::default(),
+            now_us: 0,
+        }
     }
 
     /// Subscribes `who` to a lane of `topic`, which is active while it has subscribers.
@@ -100,12 +152,17 @@ impl ShardHub {
         if !self.table.has_room() {
             return Err(SubscribeError::TooManySubscriptions);
         }
-        let (feed, mut subscribed) = self.join(topic, wanted).ok_or(SubscribeError::Gone)?;
-        let id = self.table.insert(who, feed, subscribed.seq, wanted.slow);
-        let feed = self.feeds[feed as usize].as_mut().expect("the feed was joined");
-        self.table[id].position = u32::try_from(feed.subscriptions.len()).expect("subscriptions_max fits u32");
+        let (nth, mut subscribed, snapshot) = self.join(topic, wanted).ok_or(SubscribeError::Gone)?;
+        let id = self.table.insert(who, nth, subscribed.seq, wanted.slow);
+        let feed = self.feeds[nth as usize].as_mut().expect("the feed was joined");
+        let subscription = &mut self.table[id];
+        subscription.position = u32::try_from(feed.subscriptions.len()).expect("subscriptions_max fits u32");
         feed.subscriptions.push(id);
-        subscribed.is_ready = subscribed.seq + 1 < feed.end;
+        let mut special = Special::new(wanted, topic.options());
+        special.is_catching_up = subscription.next < feed.floor;
+        special.snapshot = snapshot.map(|snapshot| Receiving { snapshot, part: 0 });
+        subscribed.is_ready = snapshot.is_some() || subscription.next < feed.end;
+        subscription.special = special.is_needed().then(|| Box::new(special));
         if subscribed.is_ready {
             self.table.push_ready(id);
         }
@@ -113,10 +170,12 @@ impl ShardHub {
         Ok(subscribed)
     }
 
-    /// Ends a subscription. Returns how it stood, if there was one.
+    /// Ends a subscription. Returns how it stood, if there was one. What the last pull of it handed out can no longer be
+    /// taken back.
     pub fn unsubscribe(&mut self, who: Subscriber, topic: &Topic, lane: LaneId) -> Option<Standing> {
         let id = self.find(who, topic, lane)?;
         let standing = self.standing(id);
+        self.journal.forget(*self.table.pulled_last(who.slot), id);
         self.table.remove(id);
         self.forget(id);
         Some(standing)
@@ -126,31 +185,6 @@ impl ShardHub {
     pub fn unsubscribe_all(&mut self, who: Subscriber) {
         if self.table.record(who).is_some() {
             self.clear(who.slot);
-        }
-    }
-
-    /// A note of `topic` has arrived: looks at the log's end, and calls `wake` for each subscriber that must hear of
-    /// it. Who is first changes from note to note, so that nobody is always last.
-    pub fn note(&mut self, topic: TopicId, _now_us: u64, mut wake: impl FnMut(Subscriber, Wake)) {
-        let Some(view) = self.views.get_mut(topic.index()).and_then(Option::as_mut) else { return };
-        {
-            let mut log = view.topic.log();
-            log.note_arrived(self.shard);
-            for feed in view.feeds.iter().filter(|feed| **feed != NONE) {
-                self.feeds[*feed as usize].as_mut().expect("a view's feed exists").refresh(&log);
-            }
-        }
-        if view.is_empty() {
-            self.views[topic.index()] = None;
-            return;
-        }
-        view.notes = view.notes.wrapping_add(1);
-        for lane in 0..LANES_MAX {
-            let feed = view.feeds[(lane + view.notes as usize) % LANES_MAX];
-            if feed != NONE {
-                let feed = self.feeds[feed as usize].as_ref().expect("a view's feed exists");
-                announce(&mut self.table, feed, view.notes, &mut wake);
-            }
         }
     }
 
@@ -179,27 +213,17 @@ impl ShardHub {
         if self.table.record(who).is_none() {
             return;
         }
-        let ids: Vec<u32> = self.table.of_slot(who.slot).collect();
-        for id in ids {
-            let (feed, next) = (self.table[id].feed, self.table[id].next);
-            let feed = self.feed(feed);
-            if next >= feed.end && next - 1 > self.table[id].told {
-                each(&feed.topic, next - 1);
-                self.table[id].told = next - 1;
+        let mut at = self.table.of_slot(who.slot).next();
+        while let Some(id) = at {
+            at = self.table.sibling(id);
+            let subscription = &mut self.table[id];
+            let feed = self.feeds[subscription.feed as usize].as_ref().expect("a subscription's feed exists");
+            if subscription.next >= feed.end && subscription.has_news && !subscription.is_ready {
+                subscription.has_news = false;
+                each(&feed.topic, subscription.next - 1);
             }
         }
     }
-
-    /// When [`due`](Self::due) is to be called, in microseconds, if nothing else happens.
-    pub fn next_due(&self) -> Option<u64> {
-        None
-    }
-
-    /// Time has passed: calls `wake` for each subscriber whose round may begin.
-    pub fn due(&mut self, _now_us: u64, _wake: impl FnMut(Subscriber, Wake)) {}
-
-    /// What was pulled so far has been sent, or rewound. To be called in each turn before its pulls.
-    pub fn end_turn(&mut self, _now_us: u64) {}
 
     fn feed(&self, feed: u32) -> &Feed {
         self.feeds[feed as usize].as_ref().expect("a subscription's feed exists")
@@ -218,7 +242,7 @@ impl ShardHub {
 
     fn standing(&self, id: u32) -> Standing {
         let subscription = &self.table[id];
-        let (since, gap, skipped) = (subscription.since, subscription.gap, 0);
+        let (since, gap, skipped) = (subscription.since, subscription.gap, subscription.skipped);
         // A cursor beyond what this thread sees as last cannot be: the shard read it under the lock.
         let published = self.feed(subscription.feed).topic.last_seq() - since;
         let passed = subscription.next - 1 - since;
@@ -226,11 +250,10 @@ impl ShardHub {
         Standing { since, account: Account { published, delivered, skipped, gap, pending } }
     }
 
-    /// The feed that is wanted of a topic, made if need be; with where the subscription begins. Nothing, if the topic
-    /// was let go.
-    fn join(&mut self, topic: &Arc<Topic>, wanted: &Wanted) -> Option<(u32, Subscribed)> {
-        let lane = wanted.lane;
-        let nth = topic.id().index();
+    /// The feed that is wanted of a topic, made if need be; with where the subscription begins, and the snapshot that it
+    /// begins with. Nothing, if the topic was let go.
+    fn join(&mut self, topic: &Arc<Topic>, wanted: &Wanted) -> Option<(u32, Subscribed, Option<u64>)> {
+        let (nth, lane) = (topic.id().index(), wanted.lane);
         if self.views.len() <= nth {
             self.views.resize_with(nth + 1, || None);
         }
@@ -253,7 +276,21 @@ impl ShardHub {
                 u32::try_from(self.feeds.len() - 1).expect("subscriptions_max fits u32")
             };
         }
-        Some((*feed, begin(topic, &log, wanted)))
+        let feed = *feed;
+        let mut subscribed = begin(topic, &log, wanted);
+        let is_placed = match wanted.start {
+            Start::Head => false,
+            // Behind the very first entry, or as far back as was asked, nothing is needed that came before.
+            Start::First => subscribed.seq == 0,
+            Start::Back { .. } => true,
+            Start::After { .. } => subscribed.begin == Begin::Resumed,
+        };
+        let mut snapshot = None;
+        if topic.options().is_keyed() && wanted.snapshot && !is_placed {
+            let (id, seq) = self.snapshots.begin(feed, &log, 0, self.now_us);
+            (snapshot, subscribed.seq) = (Some(id), seq);
+        }
+        Some((feed, subscribed, snapshot))
     }
 
     /// Ends all subscriptions of whoever has `slot`.
@@ -263,9 +300,16 @@ impl ShardHub {
         }
     }
 
-    /// Subscription `id` was taken off the table: takes it off its feed.
+    /// Subscription `id` was taken off the table: takes it off its feed and wherever else it is known.
     fn forget(&mut self, id: u32) {
-        let (feed, position) = (self.table[id].feed, self.table[id].position as usize);
+        let subscription = &mut self.table[id];
+        let (feed, position) = (subscription.feed, subscription.position as usize);
+        if let Some(special) = subscription.special.take() {
+            self.waiting.remove(&(special.waits_until, id));
+            if let Some(receiving) = special.snapshot {
+                self.snapshots.leave(receiving.snapshot);
+            }
+        }
         let subscribers = &mut self.feeds[feed as usize].as_mut().expect("a subscription's feed exists").subscriptions;
         subscribers.swap_remove(position);
         if let Some(moved) = subscribers.get(position) {
@@ -286,6 +330,8 @@ impl ShardHub {
         let (nth, lane) = (of.topic.id().index(), of.lane);
         *slot = None;
         self.free_feeds.push(feed);
+        self.snapshots.end_feed(feed);
+        self.scratch.history = None;
         let view = self.views[nth].as_mut().expect("a feed's view exists");
         view.feeds[lane.index()] = NONE;
         let mut log = view.topic.log();
@@ -299,35 +345,9 @@ impl ShardHub {
     }
 }
 
-/// Makes the subscribers of `feed` ready that are behind its end, and names those that must hear of it.
-fn announce(table: &mut Table, feed: &Feed, notes: u32, wake: &mut impl FnMut(Subscriber, Wake)) {
-    // Multiples of the golden ratio spread the starting points evenly, however many notes and subscribers there are.
-    let turn = u64::from(notes.wrapping_mul(0x9E37_79B9));
-    let first = ((turn * feed.subscriptions.len() as u64) >> 32) as usize;
-    let (after, before) = feed.subscriptions.split_at(first);
-    for id in before.iter().chain(after) {
-        let subscription = &mut table[*id];
-        if subscription.next >= feed.end {
-            continue;
-        }
-        if !subscription.is_ready {
-            if let Some(who) = table.push_ready(*id) {
-                wake(who, Wake::Ready);
-            }
-        } else if subscription.next < feed.floor
-            && subscription.policy == SlowPolicy::Disconnect
-            && !subscription.is_reported
-        {
-            subscription.is_reported = true;
-            wake(table.subscriber(*id), Wake::Slow);
-        }
-    }
-}
-
-/// Where a subscription begins.
+/// Where a subscription begins in the log.
 fn begin(topic: &Topic, log: &Log, wanted: &Wanted) -> Subscribed {
-    let head = log.last_seq();
-    let held = log.lane(wanted.lane).map_or(head, |lane| lane.first_seq() - 1);
+    let (head, held) = (log.last_seq(), first_held(log, wanted.lane) - 1);
     let (seq, begin) = match wanted.start {
         Start::Head => (head, Begin::New),
         Start::First => (held, Begin::New),
@@ -338,6 +358,12 @@ fn begin(topic: &Topic, log: &Log, wanted: &Wanted) -> Subscribed {
         Start::After { .. } => (head, Begin::Reset),
     };
     Subscribed { seq, head, begin, is_ready: false }
+}
+
+/// The first entry that the lane or the history holds.
+fn first_held(log: &Log, lane: LaneId) -> u64 {
+    let history = log.history().first_seq();
+    log.lane(lane).map_or(history, |lane| lane.first_seq().min(history))
 }
 
 impl View {

@@ -1,13 +1,13 @@
 //! Slabs of subscribers and subscriptions, and the lists through them.
 //!
-//! A subscription is one cache line; all of its lists go through it, so a subscriber costs no allocation of its own:
-//! the subscriptions of a slot, those of them that are ready (first in, first out), and those that its last pull took
-//! from (last first).
+//! A subscription is one cache line; its lists go through it, so a subscriber costs no allocation of its own: the
+//! subscriptions of a slot, and those of them that are ready (first in, first out).
 
 use std::ops::{Index, IndexMut};
 
 use crate::ids::Subscriber;
 
+use super::special::Special;
 use super::{ShardLimits, SlowPolicy};
 
 /// No index.
@@ -20,27 +20,26 @@ pub(super) struct Subscription {
     pub(super) next: u64,
     /// Number of the last entry before the subscription.
     pub(super) since: u64,
-    /// The last entry that [`caught_up`](super::ShardHub::caught_up) has named.
-    pub(super) told: u64,
+    /// Entries that later ones took the place of, or that were too old.
+    pub(super) skipped: u64,
     /// Entries it was too slow for.
     pub(super) gap: u64,
+    /// How it is served otherwise than with each entry at once.
+    pub(super) special: Option<Box<Special>>,
     pub(super) feed: u32,
     /// Index in the feed's list.
     pub(super) position: u32,
-    slot: u32,
+    pub(super) slot: u32,
     /// The next one of the same slot; if free, of the free ones.
     sibling: u32,
     ready_next: u32,
-    /// The one from which the last pull took before this.
-    pulled_before: u32,
-    /// What the last pull took, while it is in the list of that pull.
-    pulled_entries: u32,
-    pulled_bytes: u32,
     pub(super) policy: SlowPolicy,
     /// It is in the slot's list of ready ones: something may be pending.
     pub(super) is_ready: bool,
     /// That it is to be disconnected was said.
     pub(super) is_reported: bool,
+    /// Something was handed out since [`caught_up`](super::ShardHub::caught_up) named it.
+    pub(super) has_news: bool,
 }
 
 /// A slot.
@@ -86,6 +85,11 @@ impl Table {
         std::iter::successors(first, move |id| some(self[*id].sibling))
     }
 
+    /// The subscription of the same slot that comes after `id`.
+    pub(super) fn sibling(&self, id: u32) -> Option<u32> {
+        Some(self[id].sibling).filter(|id| *id != NONE)
+    }
+
     /// Who has subscription `id`.
     pub(super) fn subscriber(&self, id: u32) -> Subscriber {
         let slot = self[id].slot;
@@ -102,19 +106,18 @@ impl Table {
         let subscription = Subscription {
             next: since + 1,
             since,
-            told: since,
+            skipped: 0,
             gap: 0,
+            special: None,
             feed,
             position: 0,
             slot: who.slot,
             sibling: record.first,
             ready_next: NONE,
-            pulled_before: NONE,
-            pulled_entries: 0,
-            pulled_bytes: 0,
             policy,
             is_ready: false,
             is_reported: false,
+            has_news: false,
         };
         let id = self.free;
         if id == NONE {
@@ -144,19 +147,20 @@ impl Table {
     }
 
     /// Takes subscription `id` off all lists and frees it, for the caller to take it off its feed before anything else
-    /// is inserted. What its slot has pulled can no longer be taken back.
+    /// is inserted.
     pub(super) fn remove(&mut self, id: u32) {
         let slot = self[id].slot;
         let next = self[id].sibling;
         let before = self.of_slot(slot).find(|each| self[*each].sibling == id);
         let ready: Vec<u32> = self.ready(slot).filter(|each| *each != id).collect();
         let record = &mut self.records[slot as usize];
-        (record.ready_head, record.ready_tail, record.pulled_last) = (NONE, NONE, NONE);
+        (record.ready_head, record.ready_tail) = (NONE, NONE);
         match before {
             Some(before) => self[before].sibling = next,
             None => record.first = next,
         }
         ready.into_iter().for_each(|each| _ = self.push_ready(each));
+        self[id].is_ready = false;
         self[id].sibling = std::mem::replace(&mut self.free, id);
     }
 
@@ -212,27 +216,9 @@ impl Table {
         }
     }
 
-    /// Begins a pull of `slot`: what the one before took can no longer be taken back.
-    pub(super) fn begin_pull(&mut self, slot: u32) {
-        self.records[slot as usize].pulled_last = NONE;
-    }
-
-    /// The slot's pull took `entries` entries of `bytes` bytes from subscription `id`, which it had not taken from.
-    pub(super) fn push_pulled(&mut self, id: u32, entries: u64, bytes: usize) {
-        let subscription = &mut self.subscriptions[id as usize];
-        subscription.pulled_entries = u32::try_from(entries).expect("a pull takes less than 4 Gi entries");
-        subscription.pulled_bytes = u32::try_from(bytes).expect("a pull takes less than 4 GiB");
-        let record = &mut self.records[subscription.slot as usize];
-        subscription.pulled_before = std::mem::replace(&mut record.pulled_last, id);
-    }
-
-    /// The subscription that the slot's last pull took from last, and not taken back yet; with entries and bytes.
-    pub(super) fn pop_pulled(&mut self, slot: u32) -> Option<(u32, u64, usize)> {
-        let record = &mut self.records[slot as usize];
-        let id = record.pulled_last;
-        let subscription = self.subscriptions.get(id as usize)?;
-        record.pulled_last = subscription.pulled_before;
-        Some((id, u64::from(subscription.pulled_entries), subscription.pulled_bytes as usize))
+    /// The last piece of the slot's last pull, in the shard's journal; [`NONE`] if there is none.
+    pub(super) fn pulled_last(&mut self, slot: u32) -> &mut u32 {
+        &mut self.records[slot as usize].pulled_last
     }
 }
 
@@ -261,8 +247,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subscription_is_little_more_than_a_cache_line_and_a_slot_a_third() {
-        assert_eq!((size_of::<Subscription>(), size_of::<Record>()), (72, 20));
+    fn a_subscription_is_one_cache_line_and_a_slot_a_third() {
+        assert_eq!((size_of::<Subscription>(), size_of::<Record>()), (64, 20));
+        assert!(size_of::<Special>() <= 112);
     }
 
     #[test]

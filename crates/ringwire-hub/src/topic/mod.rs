@@ -208,13 +208,7 @@ impl Topic {
     pub fn keys(&self) -> (u64, Vec<Key>) {
         let log = self.log();
         let keys = log.keys().into_iter().flat_map(keys::Keys::iter);
-        let keys = keys.map(|(key, state)| Key {
-            name: Arc::clone(key),
-            seq: state.seq,
-            owner: state.owner,
-            history: Arc::clone(&state.history),
-        });
-        (log.last_seq(), keys.collect())
+        (log.last_seq(), keys.map(Key::of).collect())
     }
 
     /// One key, if it is there.
@@ -345,6 +339,16 @@ impl Topic {
     pub(crate) fn count_gap(&self, entries: u64) {
         self.gap.fetch_add(entries, Ordering::Relaxed);
     }
+
+    pub(crate) fn count_skipped(&self, entries: u64) {
+        self.skipped.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    /// So many that were counted are pending again.
+    pub(crate) fn uncount(&self, skipped: u64, gap: u64) {
+        self.skipped.fetch_sub(skipped, Ordering::Relaxed);
+        self.gap.fetch_sub(gap, Ordering::Relaxed);
+    }
 }
 
 /// A key and its last entry.
@@ -358,6 +362,12 @@ pub struct Key {
     pub owner: u64,
     /// That entry in the history lane.
     pub history: Arc<[u8]>,
+}
+
+impl Key {
+    pub(crate) fn of((name, state): (&Arc<str>, &keys::KeyState)) -> Self {
+        Self { name: Arc::clone(name), seq: state.seq, owner: state.owner, history: Arc::clone(&state.history) }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,535 @@
+//! Serving whoever is not simply given each entry at once: snapshots, rounds, replay, and what is told of the rest.
+//!
+//! A step does the first of these that applies:
+//!
+//! 1. A snapshot under way goes on.
+//! 2. The cursor is at the end: nothing is pending.
+//! 3. The entries at the cursor are not held any more: it jumps, by a snapshot on a keyed topic, else to the end.
+//! 4. It is to be conflated: a *round* fixes an end. Entries whose successor comes before that end are skipped, the
+//!    others are sent in their order; the next round begins behind them. So no key starves, numbers ascend, and what is
+//!    sent of a key is at most one round old.
+//! 5. It lags beyond what the topic allows: its policy decides.
+//! 6. The lane holds the entry: a run of the log. Or the history does: frames are made from it.
+//!
+//! What is scanned in one step is told in one notice, before the entries that are left of it. A step scans at most
+//! [`SCAN_ENTRIES_MAX`] entries, so a pull takes bounded time whatever the log holds.
+
+use std::collections::BTreeSet;
+
+use crate::ids::LaneId;
+use crate::lane::Lane;
+use crate::run::Run;
+use crate::segment::Span;
+
+use super::feed::Feed;
+use super::framer::{Framer, GapReason, Notice, SkipReason};
+use super::journal::{Frame, Journal, Mark};
+use super::made::Made;
+use super::snapshot::Snapshots;
+use super::special::{Receiving, Special};
+use super::table::Subscription;
+use super::wanted::SlowPolicy;
+use super::{Pulled, Scratch, ShardHub};
+
+/// Entries that one step looks at for their successors.
+const SCAN_ENTRIES_MAX: u64 = 4096;
+/// Working memory that is kept from pull to pull.
+const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
+
+/// What serving a subscription came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing more is pending, or it waits for its time.
+    Done,
+    /// More is pending; whether anything was handed out.
+    More(bool),
+    /// It is to be disconnected.
+    Slow,
+}
+
+/// One subscription, in one pull.
+pub(super) struct Serving<'a, F, E> {
+    id: u32,
+    subscription: &'a mut Subscription,
+    /// Out of the subscription while it is served.
+    special: Box<Special>,
+    feed: &'a Feed,
+    snapshots: &'a mut Snapshots,
+    journal: &'a mut Journal,
+    made: &'a mut Made,
+    waiting: &'a mut BTreeSet<(u64, u32)>,
+    scratch: &'a mut Scratch,
+    now_us: u64,
+    budget: usize,
+    /// Entries looked at.
+    scanned: u64,
+    pulled: &'a mut Pulled,
+    /// The last piece of the pull.
+    last: &'a mut u32,
+    framer: &'a mut F,
+    emit: &'a mut E,
+}
+
+impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
+    pub(super) fn new(
+        hub: &'a mut ShardHub,
+        id: u32,
+        budget: usize,
+        pulled: &'a mut Pulled,
+        last: &'a mut u32,
+        framer: &'a mut F,
+        emit: &'a mut E,
+    ) -> Self {
+        let ShardHub { table, feeds, snapshots, journal, made, waiting, scratch, now_us, .. } = hub;
+        let subscription = &mut table[id];
+        let feed = feeds[subscription.feed as usize].as_ref().expect("a subscription's feed exists");
+        let mut special = subscription.special.take().unwrap_or_else(|| Box::new(Special::NONE));
+        special.is_catching_up &= subscription.next < feed.floor;
+        if special.waits_until > 0 {
+            waiting.remove(&(special.waits_until, id));
+            special.waits_until = 0;
+        }
+        let now_us = *now_us;
+        Self {
+            id,
+            subscription,
+            special,
+            feed,
+            snapshots,
+            journal,
+            made,
+            waiting,
+            scratch,
+            now_us,
+            budget,
+            scanned: 0,
+            pulled,
+            last,
+            framer,
+            emit,
+        }
+    }
+
+    /// Serves it as far as the budget goes.
+    pub(super) fn serve(mut self) -> Step {
+        let mut has_begun = false;
+        let step = loop {
+            match self.step() {
+                Step::More(true) => has_begun = true,
+                Step::More(false) => break Step::More(has_begun),
+                other => break other,
+            }
+        };
+        self.made.flush(self.emit);
+        self.subscription.has_news |= has_begun;
+        let is_over = self.special.round_end.max(self.special.told + 1) <= self.subscription.next;
+        if self.special.is_needed() || !is_over {
+            self.subscription.special = Some(self.special);
+        }
+        step
+    }
+
+    /// One step; see the module. `More(false)` if the pull has no room for it.
+    fn step(&mut self) -> Step {
+        if let Some(receiving) = self.special.snapshot {
+            return self.receive(receiving);
+        }
+        let next = self.subscription.next;
+        if next >= self.feed.end {
+            self.special.is_lagging = false;
+            return Step::Done;
+        }
+        if self.room() == 0 || self.scanned >= SCAN_ENTRIES_MAX {
+            return Step::More(false);
+        }
+        let is_in_round = next < self.special.round_end;
+        let is_always_conflated = self.special.is_always_conflated();
+        if !is_in_round && is_always_conflated && self.now_us < self.special.round_at_us {
+            self.special.waits_until = self.special.round_at_us;
+            self.waiting.insert((self.special.waits_until, self.id));
+            return Step::Done;
+        }
+        if next < self.feed.first {
+            return self.jump();
+        }
+        if is_in_round || is_always_conflated || self.special.is_lagging {
+            return self.conflate();
+        }
+        if self.special.max_age_us != u64::MAX
+            && let Some(step) = self.skip_aged()
+        {
+            return step;
+        }
+        if next < self.feed.floor && !self.special.is_catching_up {
+            self.special.is_lagging = self.subscription.policy == SlowPolicy::Latest;
+            return if self.special.is_lagging { self.conflate() } else { self.jump() };
+        }
+        self.read(self.feed.end)
+    }
+
+    /// Bytes that may still be handed out; at least one if nothing has been.
+    fn room(&self) -> usize {
+        let room = self.budget.saturating_sub(self.pulled.bytes);
+        if self.pulled.bytes == 0 { room.max(1) } else { room }
+    }
+
+    fn is_keyed(&self) -> bool {
+        self.feed.topic.options().is_keyed()
+    }
+
+    fn mark(&self) -> Mark {
+        Mark::of(self.subscription, &self.special)
+    }
+
+    /// Hands out the next part of the snapshot.
+    fn receive(&mut self, receiving: Receiving) -> Step {
+        let Receiving { snapshot, part } = receiving;
+        let Some(frames) = self.snapshots.part(snapshot, part, self.feed.lane, &self.feed.topic, self.framer) else {
+            // It was too slow for it: the next one replaces what it has of this one.
+            self.special.snapshot = None;
+            return self.jump_to_snapshot();
+        };
+        let bytes = frames.bytes as usize;
+        if bytes > self.room() && self.pulled.bytes > 0 {
+            return Step::More(false);
+        }
+        self.made.flush(self.emit);
+        let mark = self.mark();
+        if bytes > 0 {
+            (self.emit)(Run { words: &frames.words, start: 0, end: frames.bytes });
+        }
+        self.push(bytes, mark, &[]);
+        self.special.snapshot = (!frames.is_last).then_some(Receiving { snapshot, part: part + 1 });
+        if frames.is_last {
+            self.snapshots.leave(snapshot);
+        }
+        Step::More(true)
+    }
+
+    /// The entries at the cursor do not come: on to where it can go on.
+    fn jump(&mut self) -> Step {
+        if self.subscription.policy == SlowPolicy::Disconnect && !self.wants_latest() {
+            return Step::Slow;
+        }
+        if self.is_keyed() {
+            return self.jump_to_snapshot();
+        }
+        let last = self.feed.end - 1;
+        if self.wants_latest() && self.subscription.next < last && self.history_span(last).is_some() {
+            return self.skip(last, SkipReason::Conflated);
+        }
+        self.gap(last)
+    }
+
+    /// Goes on with a snapshot that is not older than the cursor.
+    fn jump_to_snapshot(&mut self) -> Step {
+        self.give_up_promised();
+        let next = self.subscription.next;
+        let mark = self.mark();
+        let (id, seq) = {
+            let log = self.feed.topic.log();
+            self.snapshots.begin(self.subscription.feed, &log, next - 1, self.now_us)
+        };
+        if seq < next {
+            self.push(0, mark, &[]);
+        } else if self.wants_latest() {
+            self.skip(seq + 1, SkipReason::Conflated);
+        } else {
+            self.gap(seq);
+        }
+        self.special.snapshot = Some(Receiving { snapshot: id, part: 0 });
+        self.special.round_end = 0;
+        self.special.is_catching_up = seq + 1 < self.feed.floor;
+        Step::More(true)
+    }
+
+    fn wants_latest(&self) -> bool {
+        self.special.is_latest || self.subscription.policy == SlowPolicy::Latest
+    }
+
+    /// A skip was told of, and what it leaves does not come either: that is told as well.
+    fn give_up_promised(&mut self) {
+        let (from, to) = (self.subscription.next, self.special.told);
+        if from > to {
+            return;
+        }
+        let mark = self.mark();
+        let (left, count) = (to + 1 - from, to + 1 - from - self.special.told_left);
+        if count > 0 {
+            self.notice(Notice::Skip { from, to, count, why: SkipReason::Conflated }, mark);
+        } else {
+            self.push(0, mark, &[]);
+        }
+        self.count_skipped(left);
+        (self.subscription.next, self.special.told_left) = (to + 1, 0);
+    }
+
+    /// Tells that the entries from the cursor to `to` are lost to it, and goes on behind them.
+    fn gap(&mut self, to: u64) -> Step {
+        let (mark, from) = (self.mark(), self.subscription.next);
+        let why = if self.special.is_catching_up { GapReason::Lost } else { GapReason::Slow };
+        self.notice(Notice::Gap { from, to, why }, mark);
+        let count = to + 1 - from;
+        self.subscription.gap += count;
+        self.subscription.next = to + 1;
+        self.feed.topic.count_gap(count);
+        self.pulled.gap += count;
+        Step::More(true)
+    }
+
+    /// Tells that all entries before `next` are skipped, and goes on there.
+    fn skip(&mut self, next: u64, why: SkipReason) -> Step {
+        let (mark, from) = (self.mark(), self.subscription.next);
+        debug_assert!(from > self.special.told, "what was promised is done with");
+        self.notice(Notice::Skip { from, to: next - 1, count: next - from, why }, mark);
+        self.count_skipped(next - from);
+        self.subscription.next = next;
+        Step::More(true)
+    }
+
+    fn count_skipped(&mut self, count: u64) {
+        self.subscription.skipped += count;
+        self.feed.topic.count_skipped(count);
+        self.pulled.skipped += count;
+    }
+
+    /// Makes the frames of a notice, before which it stood as `mark` says.
+    fn notice(&mut self, notice: Notice, mark: Mark) {
+        let before = self.made.out.len();
+        self.framer.notice(self.feed.lane, &self.feed.topic, notice, &mut self.made.out);
+        self.push(self.made.out.len() - before, mark, &[]);
+    }
+
+    /// Notes in the journal what was handed out.
+    fn push(&mut self, bytes: usize, mark: Mark, frames: &[Frame]) {
+        *self.last = self.journal.push_marked(*self.last, self.id, bytes, mark, frames);
+        self.pulled.bytes += bytes;
+    }
+
+    /// Skips what has waited too long. Nothing, if the entry at the cursor has not, or a step has.
+    fn skip_aged(&mut self) -> Option<Step> {
+        let next = self.subscription.next;
+        let oldest_us = self.now_us.saturating_sub(self.special.max_age_us);
+        let span = self.history_span(next)?;
+        if span.segment.published_us(next) >= oldest_us {
+            return None;
+        }
+        if self.is_keyed() {
+            (self.special.round_end, self.special.why) = (self.feed.end, SkipReason::Age);
+            return Some(self.conflate());
+        }
+        let young = self.feed.topic.log().history().first_since(oldest_us).min(self.feed.end);
+        (young > next).then(|| self.skip(young, SkipReason::Age))
+    }
+
+    /// A step of a round, which begins here if none is under way.
+    fn conflate(&mut self) -> Step {
+        let next = self.subscription.next;
+        if self.special.round_end <= next {
+            (self.special.round_end, self.special.why) = (self.feed.end, self.special.reason());
+            self.special.round_at_us = self.now_us.saturating_add(self.special.interval_us);
+        }
+        let end = self.special.round_end;
+        if end - next == 1 {
+            return self.read(end);
+        }
+        if !self.is_keyed() {
+            return self.skip(end - 1, self.special.why);
+        }
+        // What was told already is done with first, and in silence.
+        let until = if next <= self.special.told { end.min(self.special.told + 1) } else { end };
+        let until = until.min(next + SCAN_ENTRIES_MAX);
+        match self.first_skipped(next, until) {
+            None => self.jump(),
+            Some(first) if first == until => self.read(until),
+            Some(_) if self.made.is_full() => Step::More(false),
+            Some(_) => self.thin_out(until),
+        }
+    }
+
+    /// The first entry from `from` on whose successor is in the round, or `until`. Nothing, if the history does not hold
+    /// them.
+    fn first_skipped(&mut self, from: u64, until: u64) -> Option<u64> {
+        let end = self.special.round_end;
+        let mut seq = from;
+        while seq < until {
+            let span = self.history_span(seq)?;
+            let stop = span.end_seq.min(until);
+            while seq < stop {
+                if is_skipped(&span, seq, end) {
+                    return Some(seq);
+                }
+                seq += 1;
+            }
+        }
+        self.scanned += until - from;
+        Some(until)
+    }
+
+    /// Hands out those of the entries from the cursor to `until` that have no successor in the round, behind a notice of
+    /// the others.
+    fn thin_out(&mut self, until: u64) -> Step {
+        let (next, end, told) = (self.subscription.next, self.special.round_end, self.special.told);
+        let (mark, room) = (self.mark(), self.room());
+        let (mut seq, mut skipped) = (next, 0);
+        let mut bytes = std::mem::take(&mut self.scratch.bytes);
+        let mut frames = std::mem::take(&mut self.scratch.frames);
+        let mut lane = LaneReader::default();
+        'scan: while seq < until {
+            let Some(span) = self.history_span(seq) else { break };
+            let stop = span.end_seq.min(until);
+            while seq < stop {
+                if is_skipped(&span, seq, end) {
+                    skipped += 1;
+                } else {
+                    let before = bytes.len();
+                    self.frame(seq, &span, &mut lane, &mut bytes);
+                    if bytes.len() > room && (self.pulled.bytes > 0 || !frames.is_empty()) {
+                        bytes.truncate(before);
+                        break 'scan;
+                    }
+                    frames.push(Frame { end: bytes.len() as u32, skipped, seq });
+                }
+                seq += 1;
+            }
+        }
+        self.scanned += seq - next;
+        let has_begun = seq > next;
+        if has_begun {
+            let count = u64::from(skipped);
+            if count > 0 && next > told {
+                let why = self.special.why;
+                self.notice(Notice::Skip { from: next, to: seq - 1, count, why }, mark);
+                (self.special.told, self.special.told_left) = (seq - 1, count);
+            }
+            let mark = self.mark();
+            self.made.out.extend_from_slice(&bytes);
+            self.push(bytes.len(), mark, &frames);
+            self.subscription.next = seq;
+            self.special.told_left = self.special.told_left.saturating_sub(count);
+            self.count_skipped(count);
+            self.pulled.entries += frames.len() as u64;
+        }
+        bytes.clear();
+        frames.clear();
+        bytes.shrink_to(SCRATCH_BYTES_KEPT);
+        (self.scratch.bytes, self.scratch.frames) = (bytes, frames);
+        Step::More(has_begun)
+    }
+
+    /// Appends entry `seq`, which `history` holds, as a frame of the lane: a copy, or one that is made.
+    fn frame(&mut self, seq: u64, history: &Span, lane: &mut LaneReader, out: &mut Vec<u8>) {
+        if self.feed.lane == LaneId::HISTORY {
+            return copy(history, seq, out);
+        }
+        if let Some(span) = lane.span(self.feed, seq) {
+            return copy(span, seq, out);
+        }
+        self.scratch.entry.clear();
+        copy(history, seq, &mut self.scratch.entry);
+        self.framer.replay(self.feed.lane, &self.feed.topic, &self.scratch.entry, out);
+    }
+
+    /// Hands out the entries from the cursor to `until`, as far as there is room.
+    fn read(&mut self, until: u64) -> Step {
+        let next = self.subscription.next;
+        let (room, must) = (self.budget.saturating_sub(self.pulled.bytes), self.pulled.bytes == 0);
+        let (made, emit) = (&mut *self.made, &mut *self.emit);
+        let taken = self.feed.take(next, until, room, must, &mut |run: Run<'_>| {
+            made.flush(emit);
+            emit(run);
+        });
+        let entries = taken.next - next;
+        if entries > 0 {
+            *self.last = self.journal.push_log(*self.last, self.id, entries, taken.bytes);
+            self.pulled.bytes += taken.bytes;
+            self.pulled.entries += entries;
+            self.subscription.next = taken.next;
+            return Step::More(true);
+        }
+        if taken.is_lost { self.replay(until) } else { Step::More(false) }
+    }
+
+    /// Hands out entries from the cursor to `until` that the history holds and the lane does not.
+    fn replay(&mut self, until: u64) -> Step {
+        let next = self.subscription.next;
+        let Some(span) = self.history_span(next) else { return self.jump() };
+        if self.made.is_full() {
+            return Step::More(false);
+        }
+        let lane_first = self.feed.topic.log().lane(self.feed.lane).map_or(u64::MAX, Lane::first_seq);
+        let lane_first = if lane_first > next { lane_first } else { u64::MAX };
+        let until = until.min(span.end_seq).min(lane_first).min(next + SCAN_ENTRIES_MAX);
+        let (mark, room, start) = (self.mark(), self.room(), self.made.out.len());
+        let mut frames = std::mem::take(&mut self.scratch.frames);
+        for seq in next..until {
+            let before = self.made.out.len();
+            self.scratch.entry.clear();
+            copy(&span, seq, &mut self.scratch.entry);
+            self.framer.replay(self.feed.lane, &self.feed.topic, &self.scratch.entry, &mut self.made.out);
+            if self.made.out.len() - start > room && (self.pulled.bytes > 0 || !frames.is_empty()) {
+                self.made.out.truncate(before);
+                break;
+            }
+            frames.push(Frame { end: (self.made.out.len() - start) as u32, skipped: 0, seq });
+        }
+        let entries = frames.len() as u64;
+        if entries > 0 {
+            self.push(self.made.out.len() - start, mark, &frames);
+            self.subscription.next = next + entries;
+            self.pulled.entries += entries;
+            self.scanned += entries;
+        }
+        frames.clear();
+        self.scratch.frames = frames;
+        Step::More(entries > 0)
+    }
+
+    /// The segment of the history with entry `seq`.
+    fn history_span(&mut self, seq: u64) -> Option<Span> {
+        if self.feed.lane == LaneId::HISTORY {
+            return self.feed.span(seq);
+        }
+        let id = self.feed.topic.id();
+        if let Some((of, span)) = &self.scratch.history
+            && *of == id
+            && span.contains(seq)
+        {
+            return Some(span.clone());
+        }
+        let span = self.feed.topic.log().history().span_of(seq)?;
+        self.scratch.history = Some((id, span.clone()));
+        Some(span)
+    }
+}
+
+/// Where the lane's own frames of a few entries are looked up.
+#[derive(Default)]
+struct LaneReader {
+    span: Option<Span>,
+    /// It holds no entry of this step.
+    is_missing: bool,
+}
+
+impl LaneReader {
+    /// The lane's segment with entry `seq`, if it holds it.
+    fn span(&mut self, feed: &Feed, seq: u64) -> Option<&Span> {
+        if !self.is_missing && self.span.as_ref().is_none_or(|span| !span.contains(seq)) {
+            self.span = feed.span(seq);
+            self.is_missing = self.span.is_none();
+        }
+        self.span.as_ref().filter(|_| !self.is_missing)
+    }
+}
+
+/// Whether a later entry of the same round takes the place of entry `seq`.
+fn is_skipped(history: &Span, seq: u64, round_end: u64) -> bool {
+    let by = history.segment.successor(seq);
+    by != 0 && by < round_end
+}
+
+/// Appends entry `seq` to `out`.
+fn copy(span: &Span, seq: u64, out: &mut Vec<u8>) {
+    let (start, end) = (span.segment.start_of(seq), span.segment.end_of(seq));
+    Run { words: span.segment.words(), start, end }.copy_to(out);
+}
