@@ -5,13 +5,13 @@
 
 use ringwire_hub::{Framer, Key, LaneId, Notice, Part, Topic};
 
-pub const LANES: [LaneId; 3] = [LaneId::HISTORY, LaneId::new(3), SILENT];
+pub(crate) const LANES: [LaneId; 3] = [LaneId::HISTORY, LaneId::new(3), SILENT];
 /// A lane in which nothing is told.
-pub const SILENT: LaneId = LaneId::new(5);
+pub(crate) const SILENT: LaneId = LaneId::new(5);
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     Entry { topic: u8, seq: u64, kind: Kind, bytes: usize },
     Skip { from: u64, to: u64, count: u64 },
     Gap { from: u64, to: u64 },
@@ -20,7 +20,7 @@ pub enum Frame {
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Message,
     Update(u8),
     Remove(u8),
@@ -54,12 +54,12 @@ fn frame(letter: u8, lane: LaneId, numbers: &[u64], filler: usize, out: &mut Vec
 }
 
 /// An entry. Each lane has a length of its own.
-pub fn entry(lane: LaneId, topic: u8, seq: u64, kind: Kind, bytes: usize, out: &mut Vec<u8>) {
+pub(crate) fn entry(lane: LaneId, topic: u8, seq: u64, kind: Kind, bytes: usize, out: &mut Vec<u8>) {
     frame(b'e', lane, &[u64::from(topic), seq, kind.code(), bytes as u64], bytes + lane.index() * 2, out);
 }
 
 /// The frame at the beginning of `stream`, which must be as it was written, and its length; nothing, if it is not whole.
-pub fn decode(stream: &[u8], lane: LaneId) -> Option<(Frame, usize)> {
+pub(crate) fn decode(stream: &[u8], lane: LaneId) -> Option<(Frame, usize)> {
     let bytes = u32::from_le_bytes(stream.get(..4)?.try_into().unwrap()) as usize;
     let whole = stream.get(..bytes)?;
     assert_eq!(whole[5] as usize, lane.index(), "a frame of its lane");
@@ -85,7 +85,7 @@ pub fn decode(stream: &[u8], lane: LaneId) -> Option<(Frame, usize)> {
 }
 
 /// Makes the frames that no log holds.
-pub struct Frames;
+pub(crate) struct Frames;
 
 impl Framer for Frames {
     fn replay(&mut self, lane: LaneId, _: &Topic, history: &[u8], out: &mut Vec<u8>) {

@@ -18,7 +18,7 @@ use world::{Asked, From, SHARDS, SLOTS, TOPICS, World};
 
 /// A step.
 #[derive(Clone, Debug)]
-pub enum Op {
+pub(crate) enum Op {
     Publish { topic: usize, key: u8, removes: bool, bytes: usize },
     Burst { topic: usize, count: usize },
     Note { shard: usize },

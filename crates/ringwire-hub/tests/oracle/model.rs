@@ -6,19 +6,19 @@ use super::frames::Kind;
 
 /// A topic.
 #[derive(Clone, Debug, Default)]
-pub struct TopicModel {
-    pub epoch: u64,
+pub(crate) struct TopicModel {
+    pub(crate) epoch: u64,
     /// What each entry is about, and how long it is.
-    pub entries: Vec<(Kind, usize)>,
+    pub(crate) entries: Vec<(Kind, usize)>,
 }
 
 impl TopicModel {
-    pub fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.entries.len() as u64
     }
 
     /// The last entry of each key, by the first `seq` entries.
-    pub fn state(&self, seq: u64) -> BTreeMap<u8, u64> {
+    pub(crate) fn state(&self, seq: u64) -> BTreeMap<u8, u64> {
         let mut state = BTreeMap::new();
         for (seq, (kind, _)) in (1..).zip(&self.entries[..seq as usize]) {
             match kind {

@@ -13,9 +13,9 @@ use super::client::{Client, Known};
 use super::frames::{Frames, Kind, LANES, SILENT, decode, entry};
 use super::model::TopicModel;
 
-pub const TOPICS: usize = 4;
-pub const SHARDS: usize = 2;
-pub const SLOTS: usize = 3;
+pub(crate) const TOPICS: usize = 4;
+pub(crate) const SHARDS: usize = 2;
+pub(crate) const SLOTS: usize = 3;
 /// The topic without keys.
 const PLAIN: usize = 1;
 /// The topic that ticks.
@@ -24,20 +24,20 @@ const TICK_US: u64 = 50_000;
 
 /// What is subscribed to, and how.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub topic: usize,
-    pub lane: usize,
-    pub mode: Mode,
-    pub slow: SlowPolicy,
-    pub interval_us: u64,
-    pub max_age_us: u64,
-    pub from: From,
-    pub snapshot: bool,
+pub(crate) struct Asked {
+    pub(crate) topic: usize,
+    pub(crate) lane: usize,
+    pub(crate) mode: Mode,
+    pub(crate) slow: SlowPolicy,
+    pub(crate) interval_us: u64,
+    pub(crate) max_age_us: u64,
+    pub(crate) from: From,
+    pub(crate) snapshot: bool,
 }
 
 /// Where a subscription is to begin.
 #[derive(Clone, Copy, Debug)]
-pub enum From {
+pub(crate) enum From {
     Head,
     First,
     Back(u64),
@@ -64,7 +64,7 @@ struct Connection {
     remembered: BTreeMap<usize, Known>,
 }
 
-pub struct World {
+pub(crate) struct World {
     now_us: u64,
     hub: Hub,
     topics: Vec<Arc<Topic>>,
@@ -109,7 +109,7 @@ fn shards() -> Vec<ShardHub> {
 }
 
 impl World {
-    pub fn new(is_kept: bool) -> Self {
+    pub(crate) fn new(is_kept: bool) -> Self {
         let (hub, models) = (Hub::new(TOPICS), vec![TopicModel { epoch: 7, ..TopicModel::default() }; TOPICS]);
         Self {
             now_us: 1_000_000,
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    pub fn step(&mut self, op: &Op) {
+    pub(crate) fn step(&mut self, op: &Op) {
         match *op {
             Op::Publish { topic, key, removes, bytes } => self.publish(topic, key, removes, bytes),
             Op::Burst { topic, count } => {
@@ -266,6 +266,10 @@ impl World {
         assert!(is_least || connection.is_owed || !self.is_kept, "{begun} + {owes}, not {first}");
         connection.owed = [&owed[taken.min(owed.len())..], &bytes[begun..begun + owes]].concat();
         self.receive(shard, slot);
+        let connection = &self.connections[shard][slot];
+        if !connection.ready && connection.owed.is_empty() {
+            connection.subscriptions.iter().for_each(|client| client.check_state(&self.models[client.topic]));
+        }
     }
 
     /// The receiver takes apart what has come.
@@ -274,10 +278,8 @@ impl World {
         loop {
             let Some(lane) = connection.received.get(5) else { return };
             let lane = *LANES.iter().find(|each| each.index() == usize::from(*lane)).unwrap();
-            let topic = connection.received.get(6).copied();
             let Some((frame, len)) = decode(&connection.received, lane) else { return };
-            // The first number of an entry is its topic; in one lane, a connection has one topic here.
-            let _ = topic;
+            // In one lane, a connection has one topic here.
             connection.received.drain(..len);
             let client = connection.subscriptions.iter_mut().find(|client| client.lane == lane);
             let Some(client) = client else { continue };
@@ -417,7 +419,7 @@ impl World {
         }
     }
 
-    pub fn check_accounts(&self) {
+    pub(crate) fn check_accounts(&self) {
         for (shard, connections) in self.connections.iter().enumerate() {
             for (slot, connection) in connections.iter().enumerate() {
                 let mut count = 0;
@@ -438,7 +440,7 @@ impl World {
     }
 
     /// Everything under way arrives, and is sent.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for shard in 0..SHARDS {
             for _ in 0..20 {
                 while !self.mail[shard].is_empty() {

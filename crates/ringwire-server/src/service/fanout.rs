@@ -88,27 +88,36 @@ impl Fanout {
     /// Heeds the turn's notes: makes ready whoever has something pending. `on_slow` is called for each that lags too
     /// far and is to be disconnected.
     pub(super) fn heed_notes(&mut self, cx: &mut Context<'_, Mail>, mut on_slow: impl FnMut(Subscriber)) {
-        let (Self { hub, noted, .. }, now_us) = (self, cx.wall_clock_us());
+        let now_us = cx.wall_clock_us();
+        let Self { hub, noted, .. } = self;
+        let mut heed = |subscriber: Subscriber, wake| match wake {
+            Wake::Ready => cx.ready_slot(subscriber.slot as usize),
+            Wake::Slow => on_slow(subscriber),
+        };
         hub.end_turn(now_us);
-        for topic in noted.drain(..) {
-            hub.note(topic, now_us, |subscriber, wake| match wake {
-                Wake::Ready => cx.ready_slot(subscriber.slot as usize),
-                Wake::Slow => on_slow(subscriber),
-            });
+        noted.drain(..).for_each(|topic| hub.note(topic, now_us, &mut heed));
+        hub.due(now_us, heed);
+        self.schedule(cx);
+    }
+
+    /// Asks for a turn when the next round of a subscriber, or the next tick of a topic, is due.
+    fn schedule(&self, cx: &mut Context<'_, Mail>) {
+        if let Some(due_us) = self.hub.next_due() {
+            cx.tick_at(cx.now() + Duration::from_micros(due_us.saturating_sub(cx.wall_clock_us())));
         }
     }
 
-    /// Subscribes to all of `topics`, as their rules have it, or to none.
+    /// Subscribes to all of `topics`, as their rules have it, or to none. Says whether something is pending at once.
     pub(super) fn subscribe(
         &mut self,
         who: Subscriber,
         lane: LaneId,
         topics: &[Arc<Topic>],
         rules: &TopicRules,
-    ) -> Result<(), SubscribeError> {
-        let result = topics.iter().try_for_each(|topic| {
+    ) -> Result<bool, SubscribeError> {
+        let result = topics.iter().try_fold(false, |is_ready, topic| {
             let wanted = rules.rule_for(topic.name()).wanted(lane);
-            self.hub.subscribe(who, topic, &wanted).map(drop)
+            self.hub.subscribe(who, topic, &wanted).map(|subscribed| is_ready || subscribed.is_ready)
         });
         if result.is_err() {
             self.hub.unsubscribe_all(who);
@@ -148,11 +157,12 @@ impl Fanout {
     }
 
     /// Hands out what is pending for `who`, as much as fits.
-    pub(super) fn pull(&mut self, who: Subscriber, now_us: u64, out: &mut Transmit) -> PullOutcome {
+    pub(super) fn pull(&mut self, cx: &mut Context<'_, Mail>, who: Subscriber, out: &mut Transmit) -> PullOutcome {
         let budget = out.budget();
-        let pulled = self.hub.pull(who, budget, now_us, &mut self.frames, |run| {
+        let pulled = self.hub.pull(who, budget, cx.wall_clock_us(), &mut self.frames, |run| {
             out.shared(Shared::new(Arc::clone(run.words), run.start, run.end));
         });
+        self.schedule(cx);
         match (pulled.slow, pulled.more) {
             (true, _) => PullOutcome::TooSlow,
             (false, true) => PullOutcome::More,

@@ -160,10 +160,13 @@ impl Handler for Service {
         let Some(wanted) = session.role.begin() else { return };
         let lane = lane_for(wanted.lane, cx.deflate(connection));
         match self.fanout.subscribe(subscriber, lane, &wanted.topics, &self.broker.rules) {
-            Ok(()) => {
+            Ok(is_ready) => {
                 let count = u32::try_from(wanted.topics.len()).expect("a connection has at most STREAMS_MAX streams");
                 session.role = Role::Subscriber(count);
                 self.broker.count_subscribed(u64::from(count));
+                if is_ready {
+                    cx.ready(connection);
+                }
             }
             Err(error) => cx.close(connection, CloseCode::TRY_AGAIN_LATER, &error.to_string()),
         }
@@ -256,7 +259,7 @@ impl Handler for Service {
 
     fn poll_transmit(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, out: &mut Transmit) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
-        match self.fanout.pull(session.subscriber(), cx.wall_clock_us(), out) {
+        match self.fanout.pull(cx, session.subscriber(), out) {
             PullOutcome::All => {}
             PullOutcome::More => cx.ready(connection),
             PullOutcome::TooSlow => close_slow(cx, connection),
