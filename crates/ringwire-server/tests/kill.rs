@@ -84,7 +84,8 @@ impl Drop for Scratch {
 }
 
 fn start(folder: &Path) -> (Child, std::process::ChildStdout) {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    // Not by its name: a build may have put another in its place.
+    let mut command = Command::new("/proc/self/exe");
     command.args(["--exact", "publisher", "--ignored", "--nocapture", "--quiet"]).env(FOLDER, folder);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("this program runs");
     let mut output = child.stdout.take().expect("it is piped");
@@ -123,7 +124,7 @@ fn check(folder: &Path, round: u32, acknowledged: &BTreeMap<(usize, u64), u64>) 
 
 fn open(folder: &Path) -> (Broker, Arc<Journal>, ringwire_server::journal::Writer) {
     let text = format!(
-        "[[topics]]\nmatch = \">\"\npersistent = true\nretention.bytes = 16777216\nretention.age_ms = 0\n\
+        "[[topics]]\nmatch = \">\"\npersistent = true\nretention.bytes = 4194304\nretention.age_ms = 0\n\
          [journal]\ndirectory = \"{}\"\nsegment_bytes = 4194304\n",
         folder.display()
     );
