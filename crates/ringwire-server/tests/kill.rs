@@ -123,9 +123,13 @@ fn check(folder: &Path, round: u32, acknowledged: &BTreeMap<(usize, u64), u64>) 
 }
 
 fn open(folder: &Path) -> (Broker, Arc<Journal>, ringwire_server::journal::Writer) {
+    open_with(folder, "always")
+}
+
+fn open_with(folder: &Path, fsync: &str) -> (Broker, Arc<Journal>, ringwire_server::journal::Writer) {
     let text = format!(
-        "[[topics]]\nmatch = \">\"\npersistent = true\nretention.bytes = 4194304\nretention.age_ms = 0\n\
-         [journal]\ndirectory = \"{}\"\nsegment_bytes = 4194304\n",
+        "[[topics]]\nmatch = \">\"\npersistent = true\nretention.bytes = 1048576\nretention.age_ms = 0\n\
+         [journal]\ndirectory = \"{}\"\nsegment_bytes = 1048576\nfsync = \"{fsync}\"\n",
         folder.display()
     );
     let options = Options::check(&Config::parse(&text).expect("TOML"), NonZeroUsize::MIN).expect("valid options");
@@ -191,6 +195,61 @@ fn publish(nth: usize, broker: &Broker, journal: &Journal) {
         }
         std::thread::yield_now();
     }
+}
+
+/// How long acknowledgements take, and how many entries a write carries, at some rates. One thread publishes 40 bytes each
+/// time; it and the writer share the machine with whatever else runs.
+#[test]
+#[ignore = "a measurement: run by cargo xtask test, in release"]
+fn what_a_group_commit_costs() {
+    for fsync in ["always", "never"] {
+        for rate in [100, 1_000, 10_000, 50_000, 200_000] {
+            let folder = Scratch(std::env::temp_dir().join(format!("ringwire-group-{}", std::process::id())));
+            let _ = std::fs::remove_dir_all(&folder.0);
+            let (broker, journal, writer) = open_with(&folder.0, fsync);
+            let broker = Arc::new(broker);
+            let (publishing, its_journal) = (Arc::clone(&broker), Arc::clone(&journal));
+            #[expect(clippy::disallowed_methods, reason = "a shard's stand-in")]
+            let publisher = std::thread::spawn(move || measure(rate, &publishing, &its_journal));
+            tokio_uring::start(async move { writer.run(&broker.hub, |_| true).await });
+            let mut took_us = publisher.join().expect("it publishes");
+            took_us.sort_unstable();
+            let (count, health) = (took_us.len(), journal.health());
+            assert!(count > 0 && health.state == "ok", "{health:?}");
+            println!(
+                "fsync {fsync}, {rate} a second: acknowledged after {} us (median), {} us (p99); {:.1} entries a write, {} \
+                 writes and {} syncs in 2 s",
+                took_us[count / 2],
+                took_us[count * 99 / 100],
+                count as f64 / health.writes as f64,
+                health.writes,
+                health.syncs
+            );
+        }
+    }
+}
+
+/// Publishes for two seconds, and closes the journal. Returns how long each acknowledgement took, in microseconds.
+fn measure(rate: u64, broker: &Broker, journal: &Journal) -> Vec<u64> {
+    let topic = broker.open(&TopicName::new("measured").expect("a name")).expect("it opens");
+    let mut publisher = Publisher::new(broker.deflate);
+    let (clock, mut published, mut waiting, mut took_us) = (Clock::start(), 0, VecDeque::new(), Vec::new());
+    while clock.now().as_nanos() < 2_000_000_000 || !waiting.is_empty() {
+        let now_ns = clock.now().as_nanos();
+        while published < now_ns.min(2_000_000_000) / (1_000_000_000 / rate) {
+            let payload = Payload::Text("{\"price\":\"67210.50\",\"quantity\":\"0.70\"}");
+            let done = publisher.publish(&topic, payload, wall_clock_us()).expect("it is taken");
+            waiting.push_back((done.ticket.expect("the topic is persistent"), clock.now().as_nanos()));
+            published += 1;
+        }
+        while waiting.front().is_some_and(|(ticket, _)| journal.outcome(*ticket) == Outcome::Durable) {
+            let (_, at_ns) = waiting.pop_front().expect("there is one");
+            took_us.push((clock.now().as_nanos() - at_ns) / 1000);
+        }
+        std::thread::yield_now();
+    }
+    journal.close();
+    took_us
 }
 
 fn word(bytes: &[u8]) -> u64 {
