@@ -133,17 +133,25 @@ impl Folder {
         Ok(found)
     }
 
-    /// Begins a segment, durably: there is such a file once this returns.
+    /// Begins a segment with these records, durably: there is such a file once this returns.
     ///
     /// # Errors
     /// What the system says.
-    pub fn begin(&self, header: Header) -> io::Result<File> {
+    pub fn begin(&self, header: Header, records: &[u8]) -> io::Result<File> {
         let path = self.segment(header.number);
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
-        file.write_all(&header.encode())?;
+        file.write_all(&[&header.encode()[..], records].concat())?;
         file.sync_all()?;
         self.sync()?;
         Ok(file)
+    }
+
+    /// Makes segment `number` durable, as far as it was written.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync_segment(&self, number: u64) -> io::Result<()> {
+        File::open(self.segment(number))?.sync_all()
     }
 
     /// Makes durable which files there are.

@@ -57,7 +57,7 @@ fn a_new_folder_is_made_and_is_empty() {
     let folder = scratch.folder();
     let found = folder.read(false).unwrap();
     assert!(found.topics.is_empty() && found.segments.is_empty() && found.notes.is_empty());
-    folder.begin(Header { number: 1, previous_bytes: 0 }).unwrap();
+    folder.begin(Header { number: 1, previous_bytes: 0 }, &[]).unwrap();
     assert_eq!(folder.read(false).unwrap().segments, [(1, HEADER_BYTES as u64)]);
 }
 

@@ -13,9 +13,9 @@ use ringwire_hub::{Appended, Entry as HubEntry, Resumes, Subject, Topic, TopicNa
 use super::folder::{Folder, FolderError};
 use super::record::{Entry, EntryKind, Record};
 use super::replay::{ReplayedTopic, Stored};
-use super::segment::Header;
+use super::segment::{HEADER_BYTES, Header};
 use super::shared::Journal;
-use super::writer::Writer;
+use super::writer::{Begun, Writer};
 use crate::broker::{Broker, Publisher};
 use crate::lanes::{Payload, Publication};
 use crate::native::record::Record as Binary;
@@ -50,11 +50,17 @@ pub fn open(options: &JournalOptions) -> Result<Opened, FolderError> {
     let found = folder.read(options.repair)?;
     let (number, previous_bytes) = found.segments.last().map_or((1, 0), |(number, bytes)| (number + 1, *bytes));
     let failed = |error| FolderError::Io(folder.segment(number), error);
-    let file = folder.begin(Header { number, previous_bytes }).map_err(failed)?;
+    // What was not synced in an earlier run must be before there is a segment behind it.
+    found.segments.last().map_or(Ok(()), |(last, _)| folder.sync_segment(*last)).map_err(failed)?;
+    // From here on the journal is not closed, whatever is written of what is published.
+    let mut mark = Vec::new();
+    Record::Checkpoint { segment: found.segments.first().map_or(number, |(first, _)| *first) }.write(&mut mark);
+    let file = folder.begin(Header { number, previous_bytes }, &mark).map_err(failed)?;
     let journal = Arc::new(Journal::new(options.buffer_bytes_max, found.next_topic, number));
     let stored = found.topics.iter().flat_map(|topic| topic.states.iter().chain(&topic.log));
     let held_bytes = stored.map(|entry| entry.record_bytes() as u64).sum();
-    let writer = Writer::new(Arc::clone(&journal), folder, options, file, number, found.segments, held_bytes);
+    let begun = Begun { file, number, position: (HEADER_BYTES + mark.len()) as u64 };
+    let writer = Writer::new(Arc::clone(&journal), folder, options, begun, found.segments, held_bytes);
     let contents = Contents { topics: found.topics, is_closed: found.is_closed, notes: found.notes };
     Ok(Opened { journal, writer, contents })
 }
@@ -100,24 +106,30 @@ fn restore_topic(
     let sink = journal.known_topic(replayed.id, &name, epoch, replayed.keyed);
     let topic = broker.reopen(&name, epoch, resumes, Arc::clone(&sink)).map_err(|error| error.to_string())?;
     let (mut count, mut bound) = (0, BTreeMap::new());
+    let mut fault = None;
     for stored in replayed.states.iter().chain(&replayed.log) {
-        put_back(&topic, stored)?;
+        fault = put_back(&topic, stored).err();
+        if fault.is_some() {
+            break;
+        }
         let entry = stored.entry();
         if entry.kind != EntryKind::Message {
             bound.insert(entry.key.to_vec(), entry.bound && entry.kind == EntryKind::Update);
         }
         count += 1;
     }
-    topic.restore_last_seq(replayed.last_seq);
+    if fault.is_none() {
+        topic.restore_last_seq(replayed.last_seq);
+    }
     for (seq, key) in &replayed.remembered {
         topic.restore_idempotency_key(&String::from_utf8_lossy(key), *seq);
     }
-    if replayed.has_hole || !is_closed {
+    if replayed.has_hole || fault.is_some() || !is_closed {
         // With it the topic's new epoch is written.
-        sink.note(&Record::Cut { topic: sink.id(), last_seq: replayed.last_seq });
+        sink.note(&Record::Cut { topic: sink.id(), last_seq: topic.last_seq() });
     }
     remove_bound(&topic, bound, publisher, now_us);
-    Ok(count)
+    fault.map_or(Ok(count), Err)
 }
 
 /// Puts an entry back, under the number that the topic has in this run.

@@ -123,13 +123,21 @@ const RULES: &str = "[[topics]]\nmatch = \"book.>\"\nkind = \"keyed\"\npersisten
                      [[topics]]\nmatch = \">\"\npersistent = true\nretention.age_ms = 0\n";
 
 fn options(folder: &Path, more: &str) -> Options {
-    let text = format!("{RULES}[journal]\ndirectory = \"{}\"\n{more}\n", folder.display());
+    options_with(RULES, folder, more)
+}
+
+fn options_with(rules: &str, folder: &Path, more: &str) -> Options {
+    let text = format!("{rules}[journal]\ndirectory = \"{}\"\n{more}\n", folder.display());
     Options::check(&Config::parse(&text).unwrap(), CORES).expect("valid options")
 }
 
 /// Lives once in `folder`; `born_us` is later each time.
 fn live(folder: &Path, more: &str, born_us: u64, end: End, run: impl AsyncFnOnce(&mut Life)) {
-    let options = options(folder, more);
+    live_with(RULES, folder, more, born_us, end, run);
+}
+
+fn live_with(rules: &str, folder: &Path, more: &str, born_us: u64, end: End, run: impl AsyncFnOnce(&mut Life)) {
+    let options = options_with(rules, folder, more);
     let journal: &JournalOptions = options.journal.as_ref().expect("there is a journal");
     let opened = restore::open(journal).expect("the journal opens");
     let mut broker = Broker::new(Access::local(), CORES, born_us);
@@ -225,6 +233,44 @@ fn after_a_kill_what_was_acknowledged_is_there_and_the_log_has_a_new_epoch() {
         assert_eq!(texts(&life.log("chat.a")), ["one", "two"]);
         assert!(life.topic("chat.a").goes_on_from(epoch, 2), "the new epoch was kept");
     });
+}
+
+#[test]
+fn a_server_that_is_killed_before_it_wrote_anything_was_not_closed() {
+    let scratch = Scratch::new("unwritten");
+    let mut epoch = 0;
+    live(&scratch.0, "", 1_000_000, End::Closed, async |life| {
+        life.say("a", "one");
+        epoch = life.topic("a").options().epoch;
+    });
+    live(&scratch.0, "", 2_000_000, End::Killed, async |life| {
+        assert_eq!(life.topic("a").options().epoch, epoch);
+        // Subscribers would get this.
+        life.say("a", "two");
+    });
+    live(&scratch.0, "", 3_000_000, End::Closed, async |life| {
+        life.say("a", "another two");
+        assert!(life.topic("a").goes_on_from(epoch, 1) && !life.topic("a").goes_on_from(epoch, 2));
+    });
+}
+
+#[test]
+fn what_does_not_come_back_makes_room_for_what_takes_its_numbers() {
+    let scratch = Scratch::new("cut-short");
+    live(&scratch.0, "", 1_000_000, End::Closed, async |life| {
+        life.set("book.x", "k", "1", 0);
+        life.set("book.x", "k", "2", 0);
+    });
+    // The topic is plain by now: its entries do not come back.
+    let rules = format!("[[topics]]\nmatch = \"book.x\"\npersistent = true\nretention.age_ms = 0\n{RULES}");
+    for (born_us, said) in [(2_000_000, 1), (3_000_000, 2)] {
+        live_with(&rules, &scratch.0, "", born_us, End::Closed, async |life| {
+            assert_eq!(life.log("book.x").len(), said - 1, "{:?}", life.notes);
+            assert_eq!(life.notes.iter().any(|note| note.contains("no keys")), said == 1, "{:?}", life.notes);
+            life.say("book.x", "plain");
+            assert_eq!(texts(&life.log("book.x")), vec!["plain"; said]);
+        });
+    }
 }
 
 #[test]

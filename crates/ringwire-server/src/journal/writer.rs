@@ -49,6 +49,15 @@ pub struct Writer {
     held_bytes: u64,
 }
 
+/// A segment that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) file: std::fs::File,
+    pub(super) number: u64,
+    /// Where it goes on.
+    pub(super) position: u64,
+}
+
 /// What the writer is in the middle of.
 struct Run {
     file: Option<File>,
@@ -64,13 +73,12 @@ struct Run {
 }
 
 impl Writer {
-    /// A writer that goes on behind `sealed`, at the beginning of segment `number`, whose header is written.
+    /// A writer that goes on behind `sealed`, in the segment that has begun.
     pub(super) fn new(
         journal: Arc<Journal>,
         folder: Folder,
         options: &JournalOptions,
-        file: std::fs::File,
-        number: u64,
+        begun: Begun,
         sealed: Vec<(u64, u64)>,
         held_bytes: u64,
     ) -> Self {
@@ -79,9 +87,9 @@ impl Writer {
             folder: Arc::new(folder),
             fsync: options.fsync,
             segment_bytes: options.segment_bytes,
-            file: Some(file),
-            number,
-            position: HEADER_BYTES as u64,
+            file: Some(begun.file),
+            number: begun.number,
+            position: begun.position,
             sealed,
             held_bytes,
         }
@@ -203,7 +211,7 @@ impl Writer {
     /// Begins segment `number`.
     async fn begin(&mut self, run: &mut Run, number: u64, previous_bytes: u64) -> io::Result<()> {
         let folder = Arc::clone(&self.folder);
-        let file = blocking(move || folder.begin(Header { number, previous_bytes })).await?;
+        let file = blocking(move || folder.begin(Header { number, previous_bytes }, &[])).await?;
         if let Some(old) = run.file.replace(File::from_std(file)) {
             let _ = old.close().await;
         }
