@@ -160,9 +160,19 @@ fn origins(written: &[String]) -> Option<Value> {
 /// How to subscribe, as written.
 #[derive(Clone, Debug, Args)]
 pub struct SubscribeConfig {
-    /// For example ws://127.0.0.1:8080/ws/trades.BTCUSDT or ws://127.0.0.1:8080/stream?streams=a/b
+    /// For example ws://127.0.0.1:8080/ws/trades.BTCUSDT, ws://127.0.0.1:8080/stream?streams=a/b, or, with --topic,
+    /// ws://127.0.0.1:8080/connect
     #[arg(value_name = "URL")]
     pub url: String,
+    /// Speak the native protocol (docs/protocol.md) and subscribe to this topic or pattern; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub topic: Vec<String>,
+    /// With --topic: of what waits, only the latest of each key
+    #[arg(long, requires = "topic")]
+    pub latest: bool,
+    /// With --topic: begin so many entries before the head
+    #[arg(long, value_name = "N", requires = "topic")]
+    pub history: Option<u32>,
     /// How to connect.
     #[command(flatten)]
     pub connect: ConnectFlags,

@@ -288,3 +288,30 @@ fn headers_and_urls_that_cannot_be_sent_are_refused_in_words() {
         assert!(lines[0].contains(words), "{arguments:?}: {lines:?}");
     }
 }
+
+#[test]
+fn topics_are_subscribed_to_in_the_native_protocol() {
+    let server = Server::start(&[]);
+    server.publish("book.a", "1");
+    let mut command = ringwire();
+    let url = format!("ws://{}/connect", server.address);
+    command.args(["subscribe", &url, "--topic", "book.>", "--topic", "x y", "--history", "1", "--count", "2"]);
+    let mut client = Process::start(command);
+    let line = client.line().expect("a complaint");
+    assert!(line.contains("the server refuses: \"x y\" is no topic"), "{line}");
+    let announced = client.line().expect("a topic");
+    assert!(announced.starts_with("{\"type\":\"subscribed\",\"topic\":\"book.a\""), "{announced}");
+    server.publish("book.a", "2");
+    let entry = client.line().expect("an entry");
+    assert!(entry.starts_with("{\"topic\":\"book.a\",\"type\":\"message\",\"seq\":"), "{entry}");
+}
+
+#[test]
+fn who_may_subscribe_to_nothing_is_told_why() {
+    let server = Server::start(&[]);
+    let mut command = ringwire();
+    command.args(["subscribe", &format!("ws://{}/connect", server.address), "--topic", "a/b"]);
+    let (lines, status) = Process::start(command).end();
+    assert!(!status.success());
+    assert!(lines.iter().any(|line| line.contains("the server refuses: \"a/b\" is no topic")), "{lines:?}");
+}
