@@ -7,6 +7,8 @@
 
 const { after, before, test } = require('node:test');
 const assert = require('node:assert/strict');
+const fs = require('node:fs/promises');
+const os = require('node:os');
 const path = require('node:path');
 const { chromium } = require('playwright-core');
 const { start } = require('../node/server.js');
@@ -172,6 +174,34 @@ test('only the topics that are asked for come', { timeout: 60_000 }, () =>
     await context.close();
   }),
 );
+
+test('keyed topics are tables, presence among them', { timeout: 60_000 }, async () => {
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'ringwire-page-'));
+  const config = path.join(folder, 'ringwire.toml');
+  await fs.writeFile(config, '[[topics]]\nmatch = "room.>"\nkind = "keyed"\npresence = "members"\n');
+  const server = await start(['--shards', '2', '--config', config]);
+  try {
+    const publish = async (key, body) => {
+      const response = await fetch(server.http(`/publish/room.lobby?key=${key}`), { method: 'POST', body });
+      assert.equal(response.status, 200);
+    };
+    await publish('anna', '{"x":1}');
+    await publish('ben', '{"x":2}');
+    const { page, errors, context } = await open(server, { path: '/?topics=room.>+$presence.room.lobby' });
+    await page.waitForFunction(() => Object.keys(window.ringwire.states['room.lobby'] ?? {}).length === 2, undefined, WAIT);
+    await page.getByLabel('Keyed topic', { exact: true }).selectOption('room.lobby');
+    await publish('anna', '{"x":3}');
+    await page.getByText('{"x":3}').waitFor(WAIT);
+    await page.waitForFunction(() => Object.keys(window.ringwire.states['$presence.room.lobby'] ?? {}).length === 1, undefined, WAIT);
+    await picture(page, 'page-keyed');
+    assert.deepEqual(errors, []);
+    await context.close();
+    assert.equal(await server.stop(), 0);
+  } finally {
+    await server.kill();
+    await fs.rm(folder, { recursive: true });
+  }
+});
 
 test('the page survives a restart of the server', { timeout: 90_000 }, async () => {
   const first = await start(['--shards', '2', '--feed', 'demo']);

@@ -3,12 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ringwire_client::{Account, Client, Entry, Event, Options, Publish, Subscribe, Subscription};
+use ringwire_client::{
+    Account, Client, Entry, Event, KeyedState, Options, Publish, Subscribe, Subscription, TopicState,
+};
 
 use crate::support::Server;
 
 /// Nothing that is awaited takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const KEYED: &str = "[[topics]]\nmatch = \"book.>\"\nkind = \"keyed\"\n";
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it takes no longer")
@@ -62,7 +66,7 @@ async fn what_one_client_publishes_another_receives_in_order_and_accounted_for()
 async fn in_order(binary: bool) {
     let server = Server::start(&[]);
     let (publisher, subscriber) = (connect_as(&server, binary).await, connect_as(&server, binary).await);
-    let mut subscription = subscribe(&subscriber, Subscribe::to("both.a")).await;
+    let mut subscription = subscribe(&subscriber, Subscribe::to("both.>")).await;
     subscriber.ping().await.expect("it stands behind the subscription");
     let mut acknowledgements = Vec::new();
     for n in 1..=500 {
@@ -97,6 +101,55 @@ async fn bytes_come_as_bytes_and_a_repeated_key_is_published_once() {
 }
 
 #[tokio::test]
+async fn a_subscription_goes_on_where_another_stopped() {
+    let server = Server::start(&[]);
+    let client = connect(&server).await;
+    for n in 1..=4 {
+        publish(&client, Publish::json("past", n.to_string())).await;
+    }
+    let mut first = subscribe(&client, Subscribe::to("past").history(2)).await;
+    let Some(Event::Subscribed(begun)) = soon(first.next()).await else { panic!("it begins") };
+    assert_eq!((begun.seq, begun.head, entry(&mut first).await.seq), (2, 4, 3));
+    first.unsubscribe().await;
+    let position = ringwire_client::Position { epoch: begun.epoch, seq: 3 };
+    let mut second = subscribe(&client, Subscribe::to("past").since("past", position)).await;
+    let Some(Event::Subscribed(begun)) = soon(second.next()).await else { panic!("it begins") };
+    assert_eq!((begun.state, entry(&mut second).await.seq), (TopicState::Resumed, 4));
+}
+
+#[tokio::test]
+async fn a_keyed_state_is_the_same_for_who_reads_all_and_who_reads_the_latest() {
+    let server = Server::start_configured(KEYED);
+    let (publisher, reader) = (connect(&server).await, connect(&server).await);
+    let mut all = subscribe(&reader, Subscribe::to("book.X")).await;
+    let slow = connect_as(&server, true).await;
+    let mut latest = subscribe(&slow, Subscribe::to("book.X").latest().rate(20).capacity(4)).await;
+    for n in 0..2000_u32 {
+        let key = format!("k{}", n % 50);
+        let publish = match n % 7 {
+            6 => Publish::remove("book.X", key),
+            _ => Publish::json("book.X", n.to_string()).key(key),
+        };
+        publisher.publish(publish).await.expect("the client is open");
+    }
+    let last = publish(&publisher, Publish::json("book.X", "\"end\"").key("end")).await;
+    let mut states = [KeyedState::new(), KeyedState::new()];
+    let mut skipped = Vec::new();
+    for (subscription, state) in [&mut all, &mut latest].into_iter().zip(&mut states) {
+        while state.get("end").is_none() {
+            let event = soon(subscription.next()).await.expect("the client is open");
+            state.apply(&event);
+        }
+        let account = account(subscription).await;
+        assert_eq!((account.from + account.published - 1, account.gap), (last, 0));
+        skipped.push(account.skipped);
+    }
+    let [all, latest] = states.map(|state| state.iter().map(|(k, v)| (k.to_owned(), v.clone())).collect::<Vec<_>>());
+    assert_eq!(all, latest);
+    assert!(skipped[0] == 0 && skipped[1] > 0, "{skipped:?}");
+}
+
+#[tokio::test]
 async fn what_is_refused_says_so() {
     let server = Server::start(&[]);
     let client = connect(&server).await;
@@ -111,4 +164,21 @@ async fn what_is_refused_says_so() {
     assert!(
         matches!(soon(acknowledgement).await, Err(ringwire_client::Error::Refused(refusal)) if refusal.code == 400)
     );
+}
+
+#[tokio::test]
+async fn a_bound_key_goes_with_its_client() {
+    let server = Server::start_configured(KEYED);
+    let (one, other) = (connect(&server).await, connect(&server).await);
+    publish(&one, Publish::json("book.hands", "\"up\"").key("one").bound()).await;
+    let mut subscription = subscribe(&other, Subscribe::to("book.hands")).await;
+    let mut state = KeyedState::new();
+    while !state.is_whole() {
+        state.apply(&soon(subscription.next()).await.expect("an event"));
+    }
+    assert!(state.get("one").is_some());
+    one.close().await;
+    while state.get("one").is_some() {
+        state.apply(&soon(subscription.next()).await.expect("an event"));
+    }
 }
