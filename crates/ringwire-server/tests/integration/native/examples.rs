@@ -138,7 +138,7 @@ fn every_example_of_the_specification_comes_true() {
     let (_, configuration) = blocks("toml").remove(0);
     let server = Server::start_configured(&configuration.join("\n"));
     let examples = blocks("play");
-    assert!(examples.len() >= 11, "{}", examples.len());
+    assert!(examples.len() >= 15, "{}", examples.len());
     for (line, lines) in &examples {
         play(&server, *line, lines);
     }
