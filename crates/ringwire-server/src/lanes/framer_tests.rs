@@ -89,7 +89,8 @@ fn an_event_has_an_id_only_if_nothing_before_it_is_still_to_come() {
     let keys = [key("a", 1, Payload::Text("1"))];
     assert!(!text(&snapshot(SSE, &keys, true, false)).contains("id:"));
     assert!(
-        text(&snapshot(SSE, &keys, false, true)).contains("id: 10-7\ndata: {\"topic\":\"t\",\"type\":\"snapshot\"")
+        text(&snapshot(SSE, &keys, false, true))
+            .contains("id: 10-7\nevent: snapshot\ndata: {\"topic\":\"t\",\"type\":\"snapshot\"")
     );
 }
 

@@ -141,6 +141,9 @@ fn a_token_opens_its_topics_and_no_others() {
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.body.contains(words), "{path}: {}", answer.body);
     }
+    let events = server.get(&format!("/sse/chat?token={token}"));
+    assert!(events.status == 403 && events.body.contains("chat: this is not among"), "{}", events.body);
+    assert_eq!(server.get("/sse/book.a").status, 401, "without a token");
     let post = publish(&server, "chat", &token);
     assert!(post.status == 403 && post.body.contains("chat: this is not among"), "{}", post.body);
 }
@@ -211,6 +214,10 @@ fn a_connection_ends_when_its_token_does() {
         assert!(wall_clock_us() as f64 / 1e6 >= expires, "not before");
         assert_eq!(stays.close(), 1000, "others stay");
     }
+    let expires = (wall_clock_us() + 700_000) as f64 / 1e6;
+    let events = server.get(&format!("/sse/a?token={}", hs256(&format!(r#""exp":{expires}"#))));
+    assert_eq!(events.status, 200);
+    assert!(wall_clock_us() as f64 / 1e6 >= expires, "the stream ends, and not before");
 }
 
 #[test]
