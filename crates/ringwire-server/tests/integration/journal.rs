@@ -55,6 +55,48 @@ fn a_server_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_client_resumes_by_itself_after_the_server_was_killed() {
+    let scratch = Scratch::new("resume");
+    let config = config(&scratch.0);
+    let server = Server::start_configured(&config);
+    let mut client = server.socket("/connect");
+    client.send_text("{\"id\":1,\"method\":\"subscribe\",\"params\":\"a\"}");
+    let epoch = member(&client.text(), "\"epoch\":\"");
+    let mut publisher = server.socket("/connect");
+    for seq in 1..=3 {
+        let request = format!("\"method\":\"publish\",\"params\":{{\"topic\":\"a\",\"data\":{seq}}}");
+        publisher.send_text(&format!("{{\"id\":{seq},{request}}}"));
+        let answer = publisher.text();
+        assert!(answer.contains(&format!("\"result\":{{\"seq\":{seq}")), "{answer}");
+    }
+    server.process.signal("KILL");
+    drop(server);
+    let server = Server::start_configured(&config);
+    let subscribe = |seq: u64| {
+        let mut client = server.socket("/connect");
+        let since = format!("\"since\":{{\"a\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}");
+        client.send_text(&format!("{{\"id\":1,\"method\":\"subscribe\",\"params\":{{\"topics\":[\"a\"],{since}}}}}"));
+        let answer = client.text();
+        (client, answer)
+    };
+    let (mut client, answer) = subscribe(1);
+    assert!(answer.contains("\"state\":\"resumed\"") && member(&answer, "\"epoch\":\"") != epoch, "{answer}");
+    let mut came = String::new();
+    while !came.contains("\"seq\":3") {
+        came.push_str(&client.text());
+    }
+    assert!(came.contains("\"seq\":2") && !came.contains("\"seq\":1,"), "{came}");
+    let (_, answer) = subscribe(4);
+    assert!(answer.contains("\"state\":\"reset\""), "an entry that was never acknowledged: {answer}");
+}
+
+/// What stands behind `mark`, up to the next quote.
+fn member(text: &str, mark: &str) -> String {
+    let (_, value) = text.split_once(mark).unwrap_or_else(|| panic!("{mark} is not in {text}"));
+    value.split('"').next().expect("there is a first part").to_owned()
+}
+
+#[test]
 fn a_second_server_on_the_same_journal_is_refused() {
     let scratch = Scratch::new("second");
     let config = config(&scratch.0);
