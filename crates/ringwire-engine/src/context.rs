@@ -129,6 +129,16 @@ impl<M> Context<'_, M> {
         self.core.slab.len()
     }
 
+    /// Connections of all shards.
+    pub fn process_connections(&self) -> u32 {
+        self.core.process.connections()
+    }
+
+    /// Bytes that the connections of all shards hold, as the shards have last said.
+    pub fn process_held_bytes(&self) -> usize {
+        self.core.process.memory_bytes()
+    }
+
     /// Sends a message. Its bytes are taken at once; it goes out at the end of the turn.
     pub fn send(&mut self, connection: ConnectionId, kind: MessageKind, payload: &[u8]) -> Result<(), SendError> {
         let backlog_bytes_max = self.core.options.limits.backlog_bytes_max;

@@ -26,6 +26,21 @@ struct Registry {
     by_id: Vec<Option<Arc<Topic>>>,
     free: Vec<u32>,
     watchers: PatternMap<ShardId>,
+    /// Of the topics that were let go.
+    gone: Totals,
+}
+
+/// What all topics come to, since the hub was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Topics that there are.
+    pub topics: usize,
+    /// Entries published, or put back, before and after topics were let go.
+    pub published: u64,
+    /// Entries that subscribers did not get as later ones took their place: the sum over subscriptions.
+    pub skipped: u64,
+    /// Entries that slow subscribers did not get: the sum over subscriptions.
+    pub gap: u64,
 }
 
 /// A topic that was looked for.
@@ -87,6 +102,14 @@ impl Hub {
         self.read().by_name.len()
     }
 
+    /// What all topics come to. Looks at each of them.
+    pub fn totals(&self) -> Totals {
+        let registry = self.read();
+        let mut totals = Totals { topics: registry.by_name.len(), ..registry.gone };
+        registry.by_name.values().for_each(|topic| totals.add(topic));
+        totals
+    }
+
     /// Whether there is no topic.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -114,13 +137,14 @@ impl Hub {
     /// `before_us`. Their numbers are used again. Returns how many.
     pub fn let_go_idle(&self, before_us: u64) -> usize {
         let mut registry = self.write();
-        let Registry { by_name, by_id, free, .. } = &mut *registry;
+        let Registry { by_name, by_id, free, gone, .. } = &mut *registry;
         let before = by_name.len();
         by_name.retain(|_, topic| {
             let goes = topic.let_go(before_us);
             if goes {
                 by_id[topic.id().index()] = None;
                 free.push(topic.id().0);
+                gone.add(topic);
             }
             !goes
         });
@@ -155,6 +179,14 @@ impl Registry {
         let from = self.by_name.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         let near = from.take_while(|(name, _)| name.as_str().starts_with(prefix));
         near.filter(|(name, _)| pattern.matches(name)).map(|(_, topic)| Arc::clone(topic)).collect()
+    }
+}
+
+impl Totals {
+    fn add(&mut self, topic: &Topic) {
+        self.published += topic.last_seq();
+        self.skipped += topic.skipped();
+        self.gap += topic.gap();
     }
 }
 
@@ -261,6 +293,7 @@ mod tests {
         topic.retain(5_000);
         assert_eq!(hub.let_go_idle(999), 0, "it was used of late");
         assert_eq!((hub.let_go_idle(1_000), hub.len()), (1, 0));
+        assert_eq!(hub.totals(), Totals { published: 1, ..Totals::default() }, "what was counted stays counted");
         assert_eq!(publish(6_000), Err(PublishError::Gone));
         let next = open(&hub, "b").topic;
         assert_eq!(next.id(), topic.id(), "its number is used again");

@@ -29,7 +29,7 @@ mod segment;
 mod shard;
 mod topic;
 
-pub use hub::{Hub, OpenError, Opened};
+pub use hub::{Hub, OpenError, Opened, Totals};
 pub use ids::{LANES_MAX, LaneId, SHARDS_MAX, ShardId, ShardSet, Subscriber, TopicId};
 pub use name::{NAME_BYTES_MAX, NameError, TopicName};
 pub use pattern::{PATTERN_SEGMENTS_MAX, Pattern, PatternError, PatternMap};

@@ -20,6 +20,8 @@ pub enum Route {
     Script,
     /// `/health`: how the server is, as JSON.
     Health,
+    /// `/metrics`: how the server is, for Prometheus.
+    Metrics,
     /// `/topics`: the topics, as JSON.
     Topics,
     /// `/connect`: the native protocol.
@@ -78,6 +80,7 @@ impl Route {
             "/" | "/index.html" => return Ok(Route::Page),
             "/ringwire.js" => return Ok(Route::Script),
             "/health" => return Ok(Route::Health),
+            "/metrics" => return Ok(Route::Metrics),
             "/topics" => return Ok(Route::Topics),
             "/publish" => return Ok(Route::PublishBatch),
             "/connect" => return Ok(Route::Connect),
@@ -105,7 +108,9 @@ impl Route {
     /// How this route is spoken to.
     pub fn speech(&self) -> Speech {
         match self {
-            Route::Page | Route::Script | Route::Health | Route::Topics | Route::Events(_) => Speech::Get,
+            Route::Page | Route::Script | Route::Health | Route::Metrics | Route::Topics | Route::Events(_) => {
+                Speech::Get
+            }
             Route::PublishOnce(_) | Route::PublishBatch => Speech::Post,
             Route::Connect | Route::Echo | Route::Subscribe(_) | Route::Combined(_) | Route::PublishSocket(_) => {
                 Speech::Socket
@@ -144,7 +149,8 @@ impl fmt::Display for RouteFault {
                  \x20 POST /publish/<topic>    publishes the body, answers with its seq\n\
                  \x20 POST /publish            publishes each line, {\"topic\":..,\"data\":..}\n\
                  \x20 /topics                  topics, as JSON\n\
-                 \x20 /health                  how the server is, as JSON",
+                 \x20 /health                  how the server is, as JSON\n\
+                 \x20 /metrics                 how the server is, for Prometheus",
             ),
             RouteFault::Encoding => {
                 f.write_str("a % in the path is not followed by two hex digits, or the path is not UTF-8")
@@ -194,6 +200,7 @@ mod tests {
             ("/", Route::Page),
             ("/ringwire.js", Route::Script),
             ("/health", Route::Health),
+            ("/metrics", Route::Metrics),
             ("/topics", Route::Topics),
             ("/connect", Route::Connect),
             ("/echo", Route::Echo),

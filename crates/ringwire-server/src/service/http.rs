@@ -78,6 +78,7 @@ impl Service {
             Route::Page => page::page(request.header("If-None-Match")),
             Route::Script => page::script(request.header("If-None-Match")),
             Route::Health => self.health(),
+            Route::Metrics => self.metrics(cx),
             Route::Topics => {
                 self.grant(request, cx.wall_clock_us()).map_or_else(|denied| denied, |grant| self.topics(&grant))
             }
@@ -105,7 +106,7 @@ impl Service {
             status: if is_well { "ok" } else { "degraded" },
             version: env!("CARGO_PKG_VERSION"),
             shards: broker.shards.get(),
-            topics: broker.hub.topics().len(),
+            topics: broker.hub.len(),
             subscriptions: broker.subscriptions(),
             feed: FeedHealth { state, events: broker.status.feed_events() },
             sources: broker.sources.iter().map(|source| source.health()).collect(),

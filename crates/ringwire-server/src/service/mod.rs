@@ -16,6 +16,7 @@ mod cors;
 mod durable;
 mod fanout;
 mod http;
+mod metrics;
 mod native;
 mod publish;
 mod session;
@@ -98,6 +99,7 @@ impl Service {
             Route::Page
             | Route::Script
             | Route::Health
+            | Route::Metrics
             | Route::Topics
             | Route::Events(_)
             | Route::PublishOnce(_)

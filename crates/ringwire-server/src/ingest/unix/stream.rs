@@ -235,6 +235,8 @@ impl Connection {
             },
         };
         if let Some((code, words)) = refused.filter(|_| wants_ack) {
+            // Those before it that do not wait for the disk come first.
+            self.acknowledge();
             error(&mut self.output, record.seq, code, &words);
         }
         Ok(())

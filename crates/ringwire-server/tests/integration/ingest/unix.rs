@@ -107,13 +107,14 @@ fn who_asks_for_acks_gets_one_for_each_record_or_an_error() {
     assert_eq!([program.answer(), program.answer()], [Some((11, ack(1))), Some((13, ack(3)))]);
     let keyed = Record { kind: RecordKind::Update, key: "k", ..text(1, 14, "no keys here") };
     let no_text = Record { payload: &[255], flags: Flags::TEXT, ..Record::new(RecordKind::Message, 1, 15) };
-    program.send(&[keyed, no_text, text(1, 16, &long), text(1, 17, "4")]);
+    program.send(&[text(1, 9, "4"), keyed, no_text, text(1, 16, &long), text(1, 17, "5")]);
+    assert_eq!(program.answer(), Some((9, ack(4))), "answers come in order");
     let mut errors = || program.answer().expect("an answer").1;
     assert!(errors().starts_with("{\"id\":14,\"error\":{\"code\":400,\"message\":\"the topic is plain"));
     assert!(errors().starts_with("{\"id\":15,\"error\":{\"code\":400,\"message\":\"the record publishes nothing"));
     assert!(errors().starts_with("{\"id\":16,\"error\":{\"code\":413,\"message\":\"1048577 bytes are too long"));
-    assert_eq!(program.answer(), Some((17, ack(4))));
-    assert!(server.get("/health").body.contains("\"published\":5,\"dropped\":3"));
+    assert_eq!(program.answer(), Some((17, ack(5))));
+    assert!(server.get("/health").body.contains("\"published\":6,\"dropped\":3"));
 }
 
 #[test]
