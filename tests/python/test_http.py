@@ -53,7 +53,7 @@ def test_the_page_is_html(server):
     assert answer.text.lstrip().lower().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/ws", "/publish", "/healthy"])
+@pytest.mark.parametrize("path", ["/nowhere", "/ws", "/healthy"])
 def test_an_unknown_path_is_404_with_a_hint(server, path):
     answer = curl(server.http(path))
     assert answer.status == 404
