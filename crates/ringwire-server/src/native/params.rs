@@ -17,7 +17,7 @@ const RATE_MAX: u32 = 1000;
 /// Largest bound of staleness, in ms.
 const AGE_MS_MAX: u32 = 3_600_000;
 
-/// `raw` is the text of the params.
+/// `raw` is the text from the params on.
 pub(super) fn publish<'t, 'a: 't>(
     members: impl Iterator<Item = (&'a str, Value<'t, 'a>)>,
     raw: &'a str,
@@ -54,10 +54,7 @@ pub(super) fn publish<'t, 'a: 't>(
             let bytes = STANDARD.decode(text).map_err(|_| Fault::Wrong("data", wants::BASE64))?;
             Body::Bytes(bytes.into())
         }
-        (false, Some(_)) => {
-            let range = scan::member(raw, "data").ok_or(Fault::Wrong("data", wants::PLAIN_DATA))?;
-            Body::Json(&raw[range])
-        }
+        (false, Some(_)) => Body::Json(scan::member(raw, "data").ok_or(Fault::Wrong("data", wants::PLAIN_DATA))?),
     };
     let (topic, bound) = (needed(method, "topic", topic)?, bound.unwrap_or(false));
     if bound && key.is_none() {
@@ -106,8 +103,7 @@ fn read_mode(value: Value<'_, '_>) -> Result<Mode, Fault> {
 }
 
 fn read_info(raw: &str) -> Result<&str, Fault> {
-    let info = scan::member(raw, "info").map(|range| &raw[range]);
-    info.filter(|info| info.len() <= INFO_BYTES_MAX).ok_or(Fault::Wrong("info", wants::INFO))
+    scan::member(raw, "info").filter(|info| info.len() <= INFO_BYTES_MAX).ok_or(Fault::Wrong("info", wants::INFO))
 }
 
 fn read_since<'a>(value: Value<'_, 'a>) -> Result<Vec<(&'a str, Position)>, Fault> {

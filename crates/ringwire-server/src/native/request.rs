@@ -345,7 +345,7 @@ impl Method {
             });
         }
         let members = given.map(|(_, value)| fields::object("params", value, wants::OBJECT)).transpose()?;
-        let raw = given.and_then(|(name, _)| scan::member(text, name)).map_or("", |range| &text[range]);
+        let raw = given.and_then(|(name, _)| scan::from_member(text, name)).unwrap_or_default();
         let members = members.into_iter().flatten();
         match self {
             Self::Publish => params::publish(members, raw).map(Request::Publish),

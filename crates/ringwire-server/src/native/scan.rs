@@ -4,28 +4,40 @@
 //! These functions find, they do not judge: what they are given is known to be JSON ([`member`]), or will be parsed
 //! afterwards ([`objects`]).
 
-use std::ops::Range;
+/// The value of `name` in the object at the front of `json`, if a member's name is written so, without escapes. What is at
+/// the front is one valid JSON object, and white space before it; what is behind the member is not looked at.
+pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    let start = find(json.as_bytes(), name)?;
+    json.get(start..skip_value(json.as_bytes(), start))
+}
 
-/// Where the value of `name` stands in the object that is `json`, if a member's name is written so, without escapes.
-/// `json` is one valid JSON object, white space around it allowed.
-pub(super) fn member(json: &str, name: &str) -> Option<Range<usize>> {
-    let bytes = json.as_bytes();
+/// The text from where the value of `name` begins: what [`member`] is at the front of.
+pub(super) fn from_member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    json.get(find(json.as_bytes(), name)?..)
+}
+
+/// Where the value of `name` begins.
+fn find(bytes: &[u8], name: &str) -> Option<usize> {
     let mut at = skip_space(bytes, 0);
     if bytes.get(at) != Some(&b'{') {
         return None;
     }
-    at = skip_space(bytes, at + 1);
-    while bytes.get(at) == Some(&b'"') {
-        let end = skip_string(bytes, at);
-        let found = bytes.get(at + 1..end - 1) == Some(name.as_bytes());
-        let start = skip_space(bytes, skip_space(bytes, end) + 1);
-        let end = skip_value(bytes, start);
-        if found {
-            return Some(start..end);
+    loop {
+        at = skip_space(bytes, at + 1);
+        if bytes.get(at) != Some(&b'"') {
+            return None;
         }
-        at = skip_space(bytes, skip_space(bytes, end) + 1);
+        let end = skip_string(bytes, at);
+        let is_it = bytes.get(at + 1..end - 1) == Some(name.as_bytes());
+        let start = skip_space(bytes, skip_space(bytes, end) + 1);
+        if is_it {
+            return Some(start);
+        }
+        at = skip_space(bytes, skip_value(bytes, start));
+        if bytes.get(at) != Some(&b',') {
+            return None;
+        }
     }
-    None
 }
 
 /// The values of a text that holds one or several, one behind the other. Where brackets or quotes do not close, the
@@ -112,6 +124,11 @@ fn skip_container(bytes: &[u8], at: usize) -> usize {
 /// The end of the string whose opening quote is at `at`.
 fn skip_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
+    // Long texts by the vector, which a loop over a fixed number of bytes becomes.
+    let ends = |chunk: &[u8; 16]| chunk.iter().fold(false, |ends, byte| ends | (*byte == b'"') | (*byte == b'\\'));
+    while bytes.get(at..).and_then(|rest| rest.first_chunk()).is_some_and(|chunk| !ends(chunk)) {
+        at += 16;
+    }
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => return at + 1,
@@ -132,19 +149,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn value<'a>(json: &'a str, name: &str) -> Option<&'a str> {
-        member(json, name).map(|range| &json[range])
-    }
-
     #[test]
     fn a_members_value_is_found_as_it_was_written() {
         let json =
             " {\"a\" : {\"data\":1}, \"b\":\"\\\"data\\\":2\",\n\"data\":\t[ {\"x\":\"]\\\\\"} , 1.50 ] ,\"c\":null} ";
-        assert_eq!(value(json, "data"), Some("[ {\"x\":\"]\\\\\"} , 1.50 ]"));
-        assert_eq!(value(json, "a"), Some("{\"data\":1}"));
-        assert_eq!(value(json, "b"), Some("\"\\\"data\\\":2\""));
-        assert_eq!(value(json, "c"), Some("null"));
-        assert_eq!(value(json, "x"), None);
+        assert_eq!(member(json, "data"), Some("[ {\"x\":\"]\\\\\"} , 1.50 ]"));
+        assert_eq!(member(json, "a"), Some("{\"data\":1}"));
+        assert_eq!(member(json, "b"), Some("\"\\\"data\\\":2\""));
+        assert_eq!(member(json, "c"), Some("null"));
+        assert_eq!(member(json, "x"), None);
+    }
+
+    #[test]
+    fn what_stands_behind_an_object_is_not_looked_at() {
+        let json = r#"{"params":{"a":"]}"} ,"data":1}"#;
+        let params = from_member(json, "params").unwrap();
+        assert_eq!(params, r#"{"a":"]}"} ,"data":1}"#);
+        assert_eq!((member(params, "a"), member(params, "data")), (Some("\"]}\""), None));
+    }
+
+    #[test]
+    fn long_strings_end_at_their_first_quote_that_is_not_escaped() {
+        for length in 0..70 {
+            for inside in ["", "\\\"", "\\\\"] {
+                let text = format!("\"{}{inside}{}\"", "x".repeat(length), "é".repeat(9));
+                assert_eq!(member(&format!("{{\"a\":{text},\"b\":1}}"), "a"), Some(text.as_str()));
+            }
+        }
     }
 
     #[test]
@@ -156,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_name_written_with_escapes_is_not_found() {
-        assert_eq!(value("{\"d\\u0061ta\":1}", "data"), None);
+        assert_eq!(member("{\"d\\u0061ta\":1}", "data"), None);
     }
 
     fn split(text: &str) -> Vec<&str> {

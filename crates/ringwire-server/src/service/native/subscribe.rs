@@ -96,13 +96,7 @@ impl Desk<'_, '_> {
                 self.answers.json(|out| write_topic(&topic, &subscribed).write_push(out, pattern));
             }
             Err(Fault::Subscribed(_)) => {}
-            Err(fault) => self.answers.json(|out| {
-                out.extend_from_slice(b"{\"type\":\"error\",\"topic\":\"");
-                out.extend_from_slice(name.as_str().as_bytes());
-                out.extend_from_slice(b"\",");
-                reply::error_member(out, &fault);
-                out.push(b'}');
-            }),
+            Err(fault) => self.tell_of(&name, &fault),
         }
         self.send_much();
     }
@@ -135,9 +129,31 @@ impl Desk<'_, '_> {
         }
         self.broker.count_subscribed(1);
         let is_present = self.tell_presence(&topic, Change::Joined(how.info.as_deref()));
+        self.give_up_handle(&topic);
         let subscription = Subscription { topic: Arc::clone(&topic), pattern, is_present };
         self.client.topics.insert(topic.id().index() as u32, subscription);
         Ok((topic, subscribed))
+    }
+
+    /// A topic that was bound may have been let go since, and its number be another's: the client is told.
+    fn give_up_handle(&mut self, topic: &Topic) {
+        let number = topic.id().index() as u32;
+        if self.client.handles.get(&number).is_some_and(|name| name != topic.name())
+            && let Some(name) = self.client.handles.remove(&number)
+        {
+            self.tell_of(&name, &Fault::TopicId(number));
+        }
+    }
+
+    /// Adds the push that something is wrong with a topic.
+    fn tell_of(&mut self, name: &TopicName, fault: &Fault) {
+        self.answers.json(|out| {
+            out.extend_from_slice(b"{\"type\":\"error\",\"topic\":\"");
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b"\",");
+            reply::error_member(out, fault);
+            out.push(b'}');
+        });
     }
 
     /// What the hub is to be asked for.
