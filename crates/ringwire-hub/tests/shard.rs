@@ -340,3 +340,29 @@ fn nobody_is_always_served_first_or_last() {
         }
     }
 }
+
+#[test]
+fn over_a_thousand_publishes_each_is_served_in_the_middle_on_average() {
+    let (topic, mut shard, count) = (with_backlog(u64::MAX), shard(), 500u32);
+    for slot in 0..count {
+        // Two in three are on one lane, the others on two more.
+        let lane = LaneId::new([0, 0, 0, 0, 1, 5][slot as usize % 6]);
+        shard.subscribe(who(slot), &topic, &Wanted::all(lane, SlowPolicy::Drop)).unwrap();
+    }
+    let mut positions = vec![0u64; count as usize];
+    for _ in 0..1_000 {
+        publish(&topic, b"x");
+        let woken = note(&mut shard, &topic);
+        assert_eq!(woken.len(), count as usize);
+        for (position, (slot, _)) in (0..).zip(woken) {
+            positions[slot as usize] += position;
+            pull(&mut shard, who(slot), 100);
+        }
+        shard.end_turn(0);
+    }
+    let middle = f64::from(count - 1) / 2.0;
+    for sum in positions {
+        let mean = sum as f64 / 1_000.0;
+        assert!((mean - middle).abs() <= middle * 0.05, "{mean}, not {middle}");
+    }
+}

@@ -315,7 +315,7 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
             return None;
         }
         if self.is_keyed() {
-            (self.special.round_end, self.special.why) = (self.feed.end, SkipReason::Age);
+            self.begin_round(SkipReason::Age);
             return Some(self.conflate());
         }
         let young = self.feed.topic.log().history().first_since(oldest_us).min(self.feed.end);
@@ -326,8 +326,7 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
     fn conflate(&mut self) -> Step {
         let next = self.subscription.next;
         if self.special.round_end <= next {
-            (self.special.round_end, self.special.why) = (self.feed.end, self.special.reason());
-            self.special.round_at_us = self.now_us.saturating_add(self.special.interval_us);
+            self.begin_round(self.special.reason());
         }
         let end = self.special.round_end;
         if end - next == 1 {
@@ -345,6 +344,14 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
             Some(_) if self.made.is_full() => Step::More(false),
             Some(_) => self.thin_out(until),
         }
+    }
+
+    /// A round begins. What was handed out before is of another, so the journal must know.
+    fn begin_round(&mut self, why: SkipReason) {
+        let mark = self.mark();
+        self.push(0, mark, &[]);
+        (self.special.round_end, self.special.why) = (self.feed.end, why);
+        self.special.round_at_us = self.now_us.saturating_add(self.special.interval_us);
     }
 
     /// The first entry from `from` on whose successor is in the round, or `until`. Nothing, if the history does not hold

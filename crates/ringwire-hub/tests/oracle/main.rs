@@ -19,17 +19,59 @@ use world::{Asked, From, SHARDS, SLOTS, TOPICS, World};
 /// A step.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Publish { topic: usize, key: u8, removes: bool, bytes: usize },
-    Burst { topic: usize, count: usize },
-    Note { shard: usize },
-    Turn { shard: usize },
-    Pull { shard: usize, slot: usize, budget: usize },
-    Complete { shard: usize, slot: usize, taken_permille: usize },
-    Subscribe { shard: usize, slot: usize, asked: Asked },
-    Unsubscribe { shard: usize, slot: usize, nth: usize },
-    Leave { shard: usize, slot: usize },
-    Wait { us: u64 },
-    Restart { same_epoch: bool },
+    Publish {
+        topic: usize,
+        key: u8,
+        removes: bool,
+        bytes: usize,
+    },
+    Burst {
+        topic: usize,
+        count: usize,
+    },
+    Note {
+        shard: usize,
+    },
+    Turn {
+        shard: usize,
+    },
+    Pull {
+        shard: usize,
+        slot: usize,
+        budget: usize,
+    },
+    /// A note, if there is one, a pull, and what the kernel takes of it.
+    Serve {
+        shard: usize,
+        slot: usize,
+        budget: usize,
+        taken_permille: usize,
+    },
+    Complete {
+        shard: usize,
+        slot: usize,
+        taken_permille: usize,
+    },
+    Subscribe {
+        shard: usize,
+        slot: usize,
+        asked: Asked,
+    },
+    Unsubscribe {
+        shard: usize,
+        slot: usize,
+        nth: usize,
+    },
+    Leave {
+        shard: usize,
+        slot: usize,
+    },
+    Wait {
+        us: u64,
+    },
+    Restart {
+        same_epoch: bool,
+    },
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -64,7 +106,10 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (topic.clone(), 0..9u8, prop::bool::weighted(0.2), prop_oneof![0..80usize, 0..2_000usize])
             .prop_map(|(topic, key, removes, bytes)| Op::Publish { topic, key, removes, bytes }),
-        3 => (topic, 1..60usize).prop_map(|(topic, count)| Op::Burst { topic, count }),
+        4 => (topic, 1..150usize).prop_map(|(topic, count)| Op::Burst { topic, count }),
+        8 => (who.clone(), prop_oneof![1..1_500usize, Just(usize::MAX)], 1..1_000usize).prop_map(
+            |((shard, slot), budget, taken_permille)| Op::Serve { shard, slot, budget, taken_permille }
+        ),
         6 => shard.clone().prop_map(|shard| Op::Note { shard }),
         4 => shard.prop_map(|shard| Op::Turn { shard }),
         10 => (who.clone(), prop_oneof![0..200usize, 0..5_000usize, Just(usize::MAX)])

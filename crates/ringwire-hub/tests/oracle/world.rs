@@ -133,6 +133,11 @@ impl World {
             Op::Turn { shard } => self.turn(shard),
             Op::Pull { shard, slot, budget } => self.pull(shard, slot, budget),
             Op::Complete { shard, slot, taken_permille } => self.complete(shard, slot, taken_permille),
+            Op::Serve { shard, slot, budget, taken_permille } => {
+                self.note(shard);
+                self.pull(shard, slot, budget);
+                self.complete(shard, slot, taken_permille);
+            }
             Op::Subscribe { shard, slot, ref asked } => self.subscribe(shard, slot, asked),
             Op::Unsubscribe { shard, slot, nth } => self.unsubscribe(shard, slot, nth),
             Op::Leave { shard, slot } => self.leave(shard, slot),
