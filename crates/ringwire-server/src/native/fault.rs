@@ -195,7 +195,7 @@ impl fmt::Display for Fault {
             Self::TooLarge(bytes, max) => write!(f, "{bytes} bytes are too large: at most {max} are taken"),
             Self::TooFast(what, rate, _) => write!(f, "too many {what}: at most {rate} a second; wait"),
             Self::Keys(max) => write!(f, "the topic has {max} keys, and no more are taken: remove some"),
-            Self::TooMany(what, max) => write!(f, "too many {what}: at most {max} on a connection"),
+            Self::TooMany(what, max) => write!(f, "too many {what}: at most {max} are taken"),
             Self::NotKept(seq) => {
                 write!(f, "published as entry {seq}, but not on disk: the journal is degraded, see /health")
             }

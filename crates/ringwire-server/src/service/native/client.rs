@@ -68,6 +68,8 @@ pub(super) struct Subscription {
 pub(super) struct Watched {
     pub(super) pattern: Pattern,
     pub(super) how: How,
+    /// The client has been told that it has no room for more of the topics that match.
+    pub(super) is_full: bool,
 }
 
 /// How a client wants its topics.

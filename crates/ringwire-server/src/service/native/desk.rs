@@ -110,8 +110,8 @@ impl Desk<'_, '_> {
     /// Serves what is not a publish.
     fn serve(&mut self, id: Id<'_>, request: Request<'_>, was_fresh: bool) -> Result<(), Fault> {
         match request {
-            Request::Subscribe(request) => self.subscribe(id, &request),
-            Request::Unsubscribe(topics) => self.unsubscribe(id, &topics),
+            Request::Subscribe(request) => self.subscribe(id, &request)?,
+            Request::Unsubscribe(topics) => self.unsubscribe(id, &topics)?,
             Request::Connect(request) if was_fresh => self.connect(id, request)?,
             Request::Connect(_) => return Err(Fault::Connected),
             Request::History(request) => self.history(id, request)?,
@@ -222,23 +222,26 @@ impl Desk<'_, '_> {
 
     /// Sends what has been answered. Who does not read the answers is let go: they are not kept without a limit.
     pub(super) fn send(&mut self) {
+        if self.try_send() == Err(SendError::Full) {
+            self.is_over = true;
+            let words = "read the answers to your requests before sending more";
+            self.cx.close(self.connection, CloseCode::new(FLOOD), words);
+        }
+    }
+
+    /// Sends what there is to say, or drops it if too much waits for the client to read.
+    pub(super) fn try_send(&mut self) -> Result<(), SendError> {
         if self.answers.bytes().is_empty() || self.is_over {
-            return;
+            return Ok(());
         }
         let kind = match self.client.form {
             Form::Json => MessageKind::Text,
             Form::Binary => MessageKind::Binary,
         };
-        match self.cx.send(self.connection, kind, self.answers.bytes()) {
-            Ok(()) => {}
-            Err(SendError::Gone | SendError::Closing) => self.is_over = true,
-            Err(SendError::Full) => {
-                self.is_over = true;
-                let words = "read the answers to your requests before sending more";
-                self.cx.close(self.connection, CloseCode::new(FLOOD), words);
-            }
-        }
+        let sent = self.cx.send(self.connection, kind, self.answers.bytes());
+        self.is_over = matches!(sent, Err(SendError::Gone | SendError::Closing));
         self.answers.clear();
+        sent
     }
 }
 

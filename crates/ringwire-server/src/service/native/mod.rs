@@ -169,13 +169,14 @@ impl Service {
 }
 
 impl Desk<'_, '_> {
-    /// Sends a heartbeat: of each topic whose entries have all been sent, and some since the last one, the last.
+    /// Sends a heartbeat: of each topic whose entries have all been sent, and some since the last one, the last. Who has much
+    /// to read yet needs none.
     fn beat(&mut self) {
         let mut at: Vec<(std::sync::Arc<str>, u64)> = Vec::new();
         self.fanout.caught_up(self.who, |topic, seq| at.push((topic.name().as_str().into(), seq)));
         let now_us = self.now_us;
         self.answers.json(|out| push::heartbeat(out, now_us, at.iter().map(|(name, seq)| (&**name, *seq))));
-        self.send();
+        let _ = self.try_send();
     }
 
     fn go_away(&mut self) {

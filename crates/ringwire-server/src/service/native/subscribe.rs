@@ -19,9 +19,13 @@ use crate::native::fault::Fault;
 use crate::native::reply::{self, Account, State};
 use crate::native::request::{Id, Mode, Subscribe};
 
+/// Most topics of one request, or as many as a connection may have if that is more: each of them is answered.
+const NAMES_MAX: usize = 1024;
+
 impl Desk<'_, '_> {
     /// Subscribes to the topics and patterns of a request, and answers it: one result each.
-    pub(super) fn subscribe(&mut self, id: Id<'_>, request: &Subscribe<'_>) {
+    pub(super) fn subscribe(&mut self, id: Id<'_>, request: &Subscribe<'_>) -> Result<(), Fault> {
+        self.is_short(&request.topics)?;
         let how = How::of(request);
         let since = |name: &str| request.since.iter().find(|(topic, _)| *topic == name).map(|(_, position)| *position);
         let mut results = Vec::new();
@@ -58,6 +62,13 @@ impl Desk<'_, '_> {
             let since = since(topic.name().as_str());
             self.announce(topic, &pattern, &how, start(&how, since));
         }
+        Ok(())
+    }
+
+    /// Whether so many names may be given at once: each is answered.
+    fn is_short(&self, names: &[&str]) -> Result<(), Fault> {
+        let max = self.options.topics_max.max(NAMES_MAX);
+        if names.len() > max { Err(Fault::TooMany("topics in a request", max)) } else { Ok(()) }
     }
 
     /// Subscribes to a pattern. Returns the topics that there are.
@@ -70,7 +81,7 @@ impl Desk<'_, '_> {
         self.has_room()?;
         let topics = self.broker.hub.watch(self.fanout.shard(), &pattern);
         self.watchers.insert(&pattern, self.who);
-        let watched = Watched { pattern, how: how.clone() };
+        let watched = Watched { pattern, how: how.clone(), is_full: false };
         self.client.patterns.insert(text.into(), watched);
         Ok(topics)
     }
@@ -96,6 +107,8 @@ impl Desk<'_, '_> {
                 self.answers.json(|out| write_topic(&topic, &subscribed).write_push(out, pattern));
             }
             Err(Fault::Subscribed(_)) => {}
+            // That there is no room is said once, not for each of the many that match.
+            Err(Fault::TooMany(..)) if self.has_been_full(pattern) => {}
             Err(fault) => self.tell_of(&name, &fault),
         }
         self.send_much();
@@ -133,6 +146,12 @@ impl Desk<'_, '_> {
         let subscription = Subscription { topic: Arc::clone(&topic), pattern, is_present };
         self.client.topics.insert(topic.id().index() as u32, subscription);
         Ok((topic, subscribed))
+    }
+
+    /// Whether the client has been told that it has no room for what a pattern matches; it has now.
+    fn has_been_full(&mut self, pattern: &str) -> bool {
+        let watched = self.client.patterns.get_mut(pattern);
+        watched.is_some_and(|watched| std::mem::replace(&mut watched.is_full, true))
     }
 
     /// A topic that was bound may have been let go since, and its number be another's: the client is told.
@@ -177,7 +196,8 @@ impl Desk<'_, '_> {
     }
 
     /// Ends subscriptions to topics and patterns, and answers with the account of each topic.
-    pub(super) fn unsubscribe(&mut self, id: Id<'_>, names: &[&str]) {
+    pub(super) fn unsubscribe(&mut self, id: Id<'_>, names: &[&str]) -> Result<(), Fault> {
+        self.is_short(names)?;
         let mut results = Vec::new();
         for name in names {
             results.push(if results.is_empty() { b'[' } else { b',' });
@@ -203,6 +223,7 @@ impl Desk<'_, '_> {
         }
         results.push(b']');
         self.answer(id, |out| out.extend_from_slice(&results));
+        Ok(())
     }
 
     /// Ends the subscription to a pattern, and to the topics that no other pattern of the client matches.
@@ -239,6 +260,7 @@ impl Desk<'_, '_> {
     /// Ends one subscription.
     fn leave(&mut self, number: u32) -> Option<(String, Account)> {
         let Subscription { topic, is_present, .. } = self.client.topics.remove(&number)?;
+        self.client.patterns.values_mut().for_each(|watched| watched.is_full = false);
         let lane = lane_for(self.client.lane(), self.cx.deflate(self.connection));
         let standing = self.fanout.unsubscribe_from(self.who, &topic, lane);
         self.broker.count_unsubscribed(1);

@@ -52,7 +52,7 @@ fn so_many_publishes_wait_for_the_disk_and_no_more() {
     let answers: Vec<_> = (0..100).map(|_| client.receive()).collect();
     let refused: Vec<_> = answers.iter().filter(|answer| answer.contains_key("error")).map(fault_of).collect();
     assert!((1..=90).contains(&refused.len()), "{}", refused.len());
-    let words = "too many publishes that wait for the disk: at most 10 on a connection";
+    let words = "too many publishes that wait for the disk: at most 10 are taken";
     assert!(refused.iter().all(|fault| *fault == (429, words.to_owned())), "{refused:?}");
     assert!(client.ask(&publish(101, "kept.a")).contains_key("result"), "and then more may");
 }

@@ -96,7 +96,7 @@ fn what_is_too_much_is_refused_with_its_limit() {
     let answer = client.ask(r#"{"id":1,"method":"subscribe","params":["a","b.>","c"]}"#);
     let results = answer["result"].as_array().expect("a result for each");
     assert_eq!(results[1].get_str("state"), Some("pattern"));
-    assert_fault(fault_of(&results[2]), 429, "too many topics: at most 2 on a connection");
+    assert_fault(fault_of(&results[2]), 429, "too many topics: at most 2 are taken");
     let bind = |key: &str| {
         format!(r#"{{"id":1,"method":"publish","params":{{"topic":"k.a","key":"{key}","data":1,"bound":true}}}}"#)
     };

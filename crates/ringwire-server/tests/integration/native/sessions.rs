@@ -113,3 +113,25 @@ fn aliases_of_exchanges_are_understood() {
     assert_eq!(answer.get_str("id"), Some("x"));
     assert_eq!(answer["result"][0].get_str("state"), Some("new"));
 }
+
+#[test]
+fn a_pattern_that_matches_more_than_there_is_room_for_says_so_once() {
+    let server = Server::start_configured("[native]\ntopics_max = 3\n");
+    for topic in ["p.a", "p.b", "p.c", "p.d"] {
+        server.publish(topic, "1");
+    }
+    let mut client = Client::open(server.address);
+    let answer = client.ask(r#"{"id":1,"method":"subscribe","params":["p.>"]}"#);
+    assert_eq!(answer["result"][0].get_str("state"), Some("pattern"));
+    for topic in ["p.a", "p.b"] {
+        assert_eq!(client.receive().get_str("topic"), Some(topic));
+    }
+    let full = client.receive();
+    assert_eq!((full.get_str("type"), full.get_str("topic")), (Some("error"), Some("p.c")));
+    assert_eq!(super::fault_of(&full).0, 429);
+    server.publish("p.e", "1");
+    assert!(client.ask(r#"{"id":2,"method":"ping"}"#).contains_key("result"), "the others are not told of one by one");
+    let names = vec!["\"a\""; 1025].join(",");
+    let (code, words) = client.fault(&format!(r#"{{"id":3,"method":"unsubscribe","params":[{names}]}}"#));
+    assert_eq!((code, words.as_str()), (429, "too many topics in a request: at most 1024 are taken"));
+}
