@@ -31,7 +31,7 @@ const OWN_FIELDS: [&str; 4] = ["host", "upgrade", "connection", "content-length"
 ///
 /// # Errors
 /// What is wrong with the URL or the flags, that nobody listens there, or the server's words if it refuses.
-pub(super) async fn connect(url: &str, flags: &ConnectFlags, token: Option<&str>) -> Result<Wire, Failure> {
+pub(crate) async fn connect(url: &str, flags: &ConnectFlags, token: Option<&str>) -> Result<Wire, Failure> {
     let parsed = Url::parse(url).map_err(|fault| {
         let hint = match fault {
             UrlError::UserInfo => "; send it with --header \"Authorization: ...\"",

@@ -16,7 +16,7 @@ const INPUT_BYTES: usize = 256 * 1024;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     stream: TcpStream,
     tls: Option<Tls>,
     output: Vec<u8>,
@@ -38,7 +38,7 @@ struct Tls {
 
 /// What the socket did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// Bytes came.
     Received,
     /// Some of the output went out.

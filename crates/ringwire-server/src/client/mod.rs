@@ -19,10 +19,14 @@ use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use self::connect::connect;
 pub use self::echo::echo;
+pub(crate) use self::link::Progress;
 pub use self::publish::publish;
+pub(crate) use self::random::Random;
 pub use self::record::record;
 pub use self::subscribe::subscribe;
+pub(crate) use self::wire::Wire;
 
 use crate::failure::Failure;
 

@@ -6,14 +6,14 @@
 const POOL_BYTES: usize = 4096;
 
 /// The system's random bytes, each given out once.
-pub(super) struct Random {
+pub(crate) struct Random {
     pool: Box<[u8; POOL_BYTES]>,
     used: usize,
 }
 
 impl Random {
     /// Asks the system when the first bytes are needed.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { pool: Box::new([0; POOL_BYTES]), used: POOL_BYTES }
     }
 
@@ -21,7 +21,7 @@ impl Random {
     ///
     /// # Panics
     /// If the system has no random bytes to give.
-    pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         const { assert!(N <= POOL_BYTES) };
         if self.used + N > POOL_BYTES {
             getrandom::fill(&mut *self.pool).expect("the system gives random bytes");

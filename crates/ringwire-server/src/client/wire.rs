@@ -19,7 +19,7 @@ use crate::failure::Failure;
 const MESSAGE_BYTES_MAX: usize = 17 * 1024 * 1024;
 
 /// An open WebSocket, client's side.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     link: Link,
     decoder: Decoder,
     /// What was received and not decoded.
@@ -28,7 +28,7 @@ pub(super) struct Wire {
 }
 
 /// Where messages go.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     /// Frames that the link has not been given.
     frames: Vec<u8>,
     /// A message as the extension has it.
@@ -40,14 +40,14 @@ pub(super) struct Outbox {
 
 /// How the peer closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PeerClose {
-    pub(super) code: Option<CloseCode>,
-    pub(super) reason: String,
+pub(crate) struct PeerClose {
+    pub(crate) code: Option<CloseCode>,
+    pub(crate) reason: String,
 }
 
 impl PeerClose {
     /// What it means for a command's exit code: all is well only if the server says so, or nothing.
-    pub(super) fn verdict(&self) -> Result<(), Failure> {
+    pub(crate) fn verdict(&self) -> Result<(), Failure> {
         match self.code {
             None | Some(CloseCode::NORMAL) => Ok(()),
             Some(_) => Err(Failure::new(self.to_string())),
@@ -70,7 +70,7 @@ impl fmt::Display for PeerClose {
 
 impl Wire {
     /// A connection whose opening handshake is done; `early` came behind the server's response.
-    pub(super) fn new(link: Link, early: Vec<u8>, extension: Option<Box<dyn Extension>>, random: Random) -> Self {
+    pub(crate) fn new(link: Link, early: Vec<u8>, extension: Option<Box<dyn Extension>>, random: Random) -> Self {
         let limits = DecoderLimits {
             frame_bytes_max: MESSAGE_BYTES_MAX as u64,
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -81,7 +81,7 @@ impl Wire {
     }
 
     /// Waits for the socket to receive, or to take some of the output. Cancel safe.
-    pub(super) async fn progress(&mut self) -> io::Result<Progress> {
+    pub(crate) async fn progress(&mut self) -> io::Result<Progress> {
         self.link.send(&self.outbox.frames);
         self.outbox.frames.clear();
         if self.input.is_empty() { self.link.progress(&mut self.input).await } else { Ok(Progress::Received) }
@@ -91,7 +91,7 @@ impl Wire {
     ///
     /// # Errors
     /// The rule that the peer broke; a close frame that says so is in the output.
-    pub(super) fn messages(
+    pub(crate) fn messages(
         &mut self,
         mut each: impl FnMut(&Message<'_>, &mut Outbox),
     ) -> Result<Option<PeerClose>, Violation> {
@@ -128,17 +128,17 @@ impl Wire {
     }
 
     /// Where messages go.
-    pub(super) fn outbox(&mut self) -> &mut Outbox {
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
     /// Bytes that wait to be sent.
-    pub(super) fn output_bytes(&self) -> usize {
+    pub(crate) fn output_bytes(&self) -> usize {
         self.outbox.frames.len() + self.link.output_bytes()
     }
 
     /// Waits for the end of the closing handshake, for a bounded time. What still comes is dropped.
-    pub(super) async fn finish(&mut self, within: Duration) {
+    pub(crate) async fn finish(&mut self, within: Duration) {
         let rest = async {
             loop {
                 match self.progress().await {
@@ -158,13 +158,13 @@ impl Wire {
 
 impl Outbox {
     /// Puts a message behind the output; text if it is UTF-8.
-    pub(super) fn send_line(&mut self, payload: &[u8]) {
+    pub(crate) fn send_line(&mut self, payload: &[u8]) {
         let opcode = if ringwire_codec::utf8::validate(payload) { Opcode::Text } else { Opcode::Binary };
         self.send(opcode, payload);
     }
 
     /// Puts a message behind the output. Once it is closed, nothing goes out any more.
-    pub(super) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+    pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         if self.close_sent {
             return;
         }
@@ -178,7 +178,7 @@ impl Outbox {
     }
 
     /// Starts or answers the closing handshake, once.
-    pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str) {
+    pub(crate) fn close(&mut self, code: Option<CloseCode>, reason: &str) {
         if !self.close_sent {
             self.frame(Opcode::Close, &encode_close(code, reason));
             self.close_sent = true;

@@ -112,6 +112,17 @@ impl<'c> Section<'c> {
         self.effective.insert(key.to_owned(), Value::String(text));
     }
 
+    /// A list of texts, which are shown nowhere.
+    pub(crate) fn secret_texts(&mut self, key: &str) -> Vec<String> {
+        let Some(written) = self.take(key) else { return Vec::new() };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let texts = written.as_array().and_then(|texts| texts.iter().map(text).collect());
+        texts.unwrap_or_else(|| {
+            self.fault(key, "a list of texts is needed, each in quotes");
+            Vec::new()
+        })
+    }
+
     /// A text that `check` takes, if there is one.
     pub(crate) fn optional_text<T>(&mut self, key: &str, check: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let read = |value: &Value| as_text(value, &check);

@@ -8,9 +8,11 @@
 //! a count and a word.
 
 mod inlet;
+pub mod mapping;
 pub mod source;
 mod udp;
 mod unix;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use crate::options::Options;
 pub(crate) struct Ingest {
     ports: Vec<udp::Port>,
     socket: Option<unix::Socket>,
+    upstreams: Vec<upstream::Upstream>,
 }
 
 impl Ingest {
@@ -36,19 +39,22 @@ impl Ingest {
     pub(crate) fn open(options: &Options) -> Result<Self, Failure> {
         let ports = options.udp.iter().map(udp::Port::open).collect::<Result<_, _>>()?;
         let socket = options.unix.as_ref().map(unix::Socket::open).transpose()?;
-        Ok(Self { ports, socket })
+        let upstreams = options.upstream.iter().map(upstream::Upstream::new).collect();
+        Ok(Self { ports, socket, upstreams })
     }
 
     /// What tells how each of them is.
     pub(crate) fn sources(&self) -> Vec<Arc<Source>> {
         let ports = self.ports.iter().map(|port| &port.source);
-        ports.chain(self.socket.iter().map(|socket| &socket.source)).cloned().collect()
+        let sources = ports.chain(self.socket.iter().map(|socket| &socket.source));
+        sources.chain(self.upstreams.iter().map(|upstream| &upstream.source)).cloned().collect()
     }
 
     /// What the server says of them before it is ready.
     pub(crate) fn announcement(&self) -> Vec<String> {
         let ports = self.ports.iter().map(udp::Port::announcement);
-        ports.chain(self.socket.iter().map(unix::Socket::announcement)).collect()
+        let lines = ports.chain(self.socket.iter().map(unix::Socket::announcement));
+        lines.chain(self.upstreams.iter().map(upstream::Upstream::announcement)).collect()
     }
 
     /// Publishes what comes from now on. To be called in the control plane's runtime.
@@ -63,6 +69,9 @@ impl Ingest {
                 .name(format!("udp {}", port.source.name()))
                 .spawn(move || port.run(inlet))
                 .map_err(|error| Failure::new(format!("cannot start a thread for udp: {error}")))?;
+        }
+        for upstream in self.upstreams {
+            tokio_uring::spawn(upstream.run(Arc::clone(broker), handle.clone()));
         }
         if let Some(socket) = self.socket {
             tokio_uring::spawn(socket.run(Arc::clone(broker), handle.clone()));

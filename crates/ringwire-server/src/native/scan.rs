@@ -6,7 +6,7 @@
 
 /// The value of `name` in the object at the front of `json`, if a member's name is written so, without escapes. What is at
 /// the front is one valid JSON object, and white space before it; what is behind the member is not looked at.
-pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let start = find(json.as_bytes(), name)?;
     json.get(start..skip_value(json.as_bytes(), start))
 }

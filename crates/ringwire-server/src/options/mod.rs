@@ -16,6 +16,7 @@ mod tls;
 mod topics;
 mod udp;
 mod unix;
+mod upstream;
 mod users;
 
 use std::fmt;
@@ -38,6 +39,7 @@ pub use self::tls::{ClientAuthority, Encryption, Identity, TlsOptions};
 pub use self::topics::{Presence, RULES_MAX, RuleKind, TopicRule, TopicRules, Who};
 pub use self::udp::{UDP_PORTS_MAX, UdpOptions};
 pub use self::unix::UnixOptions;
+pub use self::upstream::{UPSTREAMS_MAX, UpstreamOptions};
 pub use self::users::UserLimits;
 
 use crate::access::PublishAccess;
@@ -70,6 +72,8 @@ pub struct Options {
     pub udp: Vec<UdpOptions>,
     /// A socket in the file system to which records are published.
     pub unix: Option<UnixOptions>,
+    /// Servers that this one is a client of.
+    pub upstream: Vec<UpstreamOptions>,
     /// Pages of which origins may connect, and read over HTTP.
     pub origin: OriginPolicy,
     /// Whether and how messages are compressed.
@@ -166,13 +170,30 @@ fn read(config: &Config, cores: NonZeroUsize) -> Result<(Options, Table, Vec<Str
     }
     let udp = udp::udp(&mut root);
     let unix = root.section("unix", unix::unix);
+    let upstream = upstream::upstream(&mut root);
     let feed = root.section("feed", feed::feed);
     let reading = root.finish();
     if !reading.faults.is_empty() {
         return Err(Faults(reading.faults));
     }
     Ok((
-        Options { engine, tls, feed, publish, auth, users, hub, native, topics, journal, udp, unix, origin, deflate },
+        Options {
+            engine,
+            tls,
+            feed,
+            publish,
+            auth,
+            users,
+            hub,
+            native,
+            topics,
+            journal,
+            udp,
+            unix,
+            upstream,
+            origin,
+            deflate,
+        },
         reading.effective,
         reading.known,
     ))

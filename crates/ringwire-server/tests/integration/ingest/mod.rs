@@ -3,6 +3,7 @@
 mod http;
 mod udp;
 mod unix;
+mod upstream;
 
 use crate::support::{PATIENCE, Server};
 use ringwire_ring::{Clock, Instant};
