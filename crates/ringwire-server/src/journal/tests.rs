@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringwire_hub::{Subject, Topic, TopicName};
 use ringwire_ring::{Clock, Instant};
 
+use super::checkpoint::Checkpoint;
+use super::replay::{Replay, ReplayedTopic};
+use super::segment::{Header, Records};
 use super::{Journal, Outcome, restore};
 use crate::auth::Access;
 use crate::broker::{Broker, Publisher};
@@ -373,6 +377,7 @@ fn a_buffer_that_is_full_degrades_the_journal_and_it_heals_whole() {
     let text = "x".repeat(10_000);
     live(&scratch.0, more, 1_000_000, End::Killed, async |life| {
         let first = life.set("book.x", "k", "before", 0);
+        life.publish("once", Publication { idempotency_key: Some("a1"), ..Payload::Text("x").into() });
         // Nothing is written yet: the buffer takes what fits, and what is published goes on.
         let tickets: Vec<u64> = (0..200).map(|_| life.say("chat", &text)).collect();
         assert_eq!(life.journal.health().state, "degraded");
@@ -390,6 +395,75 @@ fn a_buffer_that_is_full_degrades_the_journal_and_it_heals_whole() {
         assert_eq!(life.keys("book.x"), [("k".to_owned(), 1, "before".to_owned())]);
         let log = life.log("chat");
         assert_eq!((log.len(), log[200].1.as_str()), (201, "after"));
+        let again = Publication { idempotency_key: Some("a1"), ..Payload::Text("x").into() };
+        let topic = life.topic("once");
+        assert!(life.publisher.publish(&topic, again, 2_000_000).unwrap().is_duplicate, "it is remembered too");
+    });
+}
+
+#[test]
+fn a_write_that_ends_after_the_journal_has_failed_decides_nothing() {
+    let scratch = Scratch::new("late");
+    live(&scratch.0, "", 1_000_000, End::Killed, async |life| {
+        let first = life.say("a", "1");
+        let (batch, _) = life.journal.take(Vec::new(), |_| false);
+        let second = life.say("a", "2");
+        life.journal.fail_with("the disk is gone".to_owned());
+        life.journal.settle(&batch);
+        for ticket in [first, second] {
+            assert_eq!(life.journal.outcome(ticket), Outcome::NotPersisted);
+        }
+        life.journal.heal(2);
+        life.journal.settle(&batch);
+        assert_eq!(life.journal.outcome(second), Outcome::NotPersisted);
+    });
+}
+
+/// What the records that wait to be written come to.
+fn replayed(journal: &Journal) -> Vec<ReplayedTopic> {
+    let (batch, _) = journal.take(Vec::new(), |_| true);
+    let header = Header { number: 1, previous_bytes: 0 }.encode();
+    let file = Bytes::from([&header[..], &batch.bytes].concat());
+    let (mut replay, mut records) = (Replay::default(), Records::new(&file));
+    while let Some(placed) = records.next_record().unwrap() {
+        replay.apply(&file, &placed);
+    }
+    replay.finish()
+}
+
+#[test]
+fn a_checkpoint_that_retention_overtakes_has_no_hole() {
+    let scratch = Scratch::new("overtaken");
+    live(&scratch.0, "", 1_000_000, End::Killed, async |life| {
+        let text = "x".repeat(10_000);
+        for _ in 0..60 {
+            life.say("short.x", &text);
+        }
+        let _ = replayed(&life.journal);
+        let mut checkpoint = Checkpoint::new(&life.journal, 1);
+        assert!(checkpoint.step(&life.journal, &life.broker.hub), "it takes more than a piece");
+        for _ in 0..200 {
+            life.say("short.x", &text);
+        }
+        while checkpoint.step(&life.journal, &life.broker.hub) {}
+        let topics = replayed(&life.journal);
+        let seqs: Vec<u64> = topics[0].log.iter().map(|stored| stored.entry().seq).collect();
+        assert!(!topics[0].has_hole && seqs.len() >= 50, "{seqs:?}");
+        assert_eq!((topics[0].last_seq, seqs.last().copied()), (260, Some(260)));
+    });
+}
+
+#[test]
+fn nothing_is_written_of_a_topic_after_it_was_let_go() {
+    let scratch = Scratch::new("after");
+    live(&scratch.0, "", 1_000_000, End::Killed, async |life| {
+        let topic = life.topic("short.x");
+        let sink = life.journal.all_topics().remove(0);
+        topic.retain(u64::MAX / 2);
+        assert_eq!(life.broker.hub.let_go_idle(u64::MAX), 1);
+        let _ = replayed(&life.journal);
+        sink.note(&super::record::Record::Begin { topic: sink.id() });
+        assert_eq!(life.journal.waiting_bytes(), 0);
     });
 }
 
