@@ -30,15 +30,22 @@ impl Run<'_> {
 
     /// Appends a copy of the bytes to `out`.
     pub fn copy_to(&self, out: &mut Vec<u8>) {
-        out.reserve(self.len());
-        let mut at = self.start as usize;
-        let end = self.end as usize;
-        while at < end {
-            let word = self.words[at / 8].load(Ordering::Relaxed).to_ne_bytes();
-            let first = at % 8;
-            let last = (end - (at - first)).min(8);
-            out.extend_from_slice(&word[first..last]);
-            at += last - first;
+        let (mut word, skip) = (self.start as usize / 8, self.start as usize % 8);
+        let from = out.len();
+        out.resize(from + self.len(), 0);
+        let mut left = &mut out[from..];
+        let load = |word: usize| self.words[word].load(Ordering::Relaxed).to_ne_bytes();
+        if skip > 0 {
+            let (head, rest) = left.split_at_mut(left.len().min(8 - skip));
+            head.copy_from_slice(&load(word)[skip..skip + head.len()]);
+            (left, word) = (rest, word + 1);
+        }
+        let (whole, rest) = left.as_chunks_mut::<8>();
+        for (bytes, word) in whole.iter_mut().zip(&self.words[word..]) {
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        if !rest.is_empty() {
+            rest.copy_from_slice(&load(word + whole.len())[..rest.len()]);
         }
     }
 }

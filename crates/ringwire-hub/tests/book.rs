@@ -110,12 +110,17 @@ fn play(others: u32, lane: LaneId) -> Played {
         shard.subscribe(who(slot), &topic, &wanted).unwrap();
     }
     let (mut readers, mut segments) = ([Reader::default(), Reader::default()], Vec::<Weak<[AtomicU64]>>::new());
-    let (mut now_us, mut owed) = (0, vec![Vec::new(); others as usize + 2]);
+    let (mut now_us, mut owed) = (0, [Vec::new(), Vec::new()]);
     let mut turn = |shard: &mut ShardHub, now_us, bytes: usize| {
         shard.end_turn(now_us);
         shard.due(now_us, |_, _| ());
         let mut more = false;
-        for slot in 0..others + 2 {
+        for slot in 2..others + 2 {
+            // These are there, and read as much.
+            more |=
+                shard.pull(who(slot), bytes, now_us, &mut Lines, |run| segments.push(Arc::downgrade(run.words))).more;
+        }
+        for slot in 0..2 {
             let budget = if slot == 0 { usize::MAX } else { bytes };
             let mut stream = std::mem::take(&mut owed[slot as usize]);
             if stream.len() < budget {
@@ -132,14 +137,10 @@ fn play(others: u32, lane: LaneId) -> Played {
             }
             let rest = stream.split_off(stream.len().min(budget));
             more |= !rest.is_empty();
-            if let Some(reader) = readers.get_mut(slot as usize) {
-                // Lines may be cut; what has not come whole is read with the rest.
-                let whole = stream.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                reader.read(&stream[..whole]);
-                owed[slot as usize] = [&stream[whole..], &rest].concat();
-            } else {
-                owed[slot as usize] = rest;
-            }
+            // Lines may be cut; what has not come whole is read with the rest.
+            let whole = stream.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            readers[slot as usize].read(&stream[..whole]);
+            owed[slot as usize] = [&stream[whole..], &rest].concat();
         }
         segments.dedup_by(|a, b| a.ptr_eq(b));
         segments.retain(|segment| segment.strong_count() > 0);

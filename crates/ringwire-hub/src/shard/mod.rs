@@ -10,7 +10,7 @@
 //! an entry that has begun.
 //!
 //! Who wants each entry and is prompt gets runs of the log, and costs a cursor. Everything else (rounds, replay,
-//! snapshots, notices) is the slow path, in `serve`; what it makes for one subscriber lives until the turn after, and
+//! snapshots, notices) is the slow path, in `serve` and `rounds`; what it makes for one subscriber lives until the turn after, and
 //! nothing is ever queued per subscriber.
 
 mod account;
@@ -20,6 +20,7 @@ mod journal;
 mod made;
 mod notes;
 mod pull;
+mod rounds;
 mod serve;
 mod snapshot;
 mod special;

@@ -32,9 +32,7 @@ use super::wanted::SlowPolicy;
 use super::{Pulled, Scratch, ShardHub};
 
 /// Entries that one step looks at for their successors.
-const SCAN_ENTRIES_MAX: u64 = 4096;
-/// Working memory that is kept from pull to pull.
-const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
+pub(super) const SCAN_ENTRIES_MAX: u64 = 4096;
 
 /// What serving a subscription came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,25 +47,25 @@ pub(super) enum Step {
 
 /// One subscription, in one pull.
 pub(super) struct Serving<'a, F, E> {
-    id: u32,
-    subscription: &'a mut Subscription,
+    pub(super) id: u32,
+    pub(super) subscription: &'a mut Subscription,
     /// Out of the subscription while it is served.
-    special: Box<Special>,
-    feed: &'a Feed,
-    snapshots: &'a mut Snapshots,
-    journal: &'a mut Journal,
-    made: &'a mut Made,
-    waiting: &'a mut BTreeSet<(u64, u32)>,
-    scratch: &'a mut Scratch,
-    now_us: u64,
-    budget: usize,
+    pub(super) special: Box<Special>,
+    pub(super) feed: &'a Feed,
+    pub(super) snapshots: &'a mut Snapshots,
+    pub(super) journal: &'a mut Journal,
+    pub(super) made: &'a mut Made,
+    pub(super) waiting: &'a mut BTreeSet<(u64, u32)>,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) now_us: u64,
+    pub(super) budget: usize,
     /// Entries looked at.
-    scanned: u64,
-    pulled: &'a mut Pulled,
+    pub(super) scanned: u64,
+    pub(super) pulled: &'a mut Pulled,
     /// The last piece of the pull.
-    last: &'a mut u32,
-    framer: &'a mut F,
-    emit: &'a mut E,
+    pub(super) last: &'a mut u32,
+    pub(super) framer: &'a mut F,
+    pub(super) emit: &'a mut E,
 }
 
 impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
@@ -168,16 +166,16 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
     }
 
     /// Bytes that may still be handed out; at least one if nothing has been.
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         let room = self.budget.saturating_sub(self.pulled.bytes);
         if self.pulled.bytes == 0 { room.max(1) } else { room }
     }
 
-    fn is_keyed(&self) -> bool {
+    pub(super) fn is_keyed(&self) -> bool {
         self.feed.topic.options().is_keyed()
     }
 
-    fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> Mark {
         Mark::of(self.subscription, &self.special)
     }
 
@@ -207,7 +205,7 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
     }
 
     /// The entries at the cursor do not come: on to where it can go on.
-    fn jump(&mut self) -> Step {
+    pub(super) fn jump(&mut self) -> Step {
         if self.subscription.policy == SlowPolicy::Disconnect && !self.wants_latest() {
             return Step::Slow;
         }
@@ -278,7 +276,7 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
     }
 
     /// Tells that all entries before `next` are skipped, and goes on there.
-    fn skip(&mut self, next: u64, why: SkipReason) -> Step {
+    pub(super) fn skip(&mut self, next: u64, why: SkipReason) -> Step {
         let (mark, from) = (self.mark(), self.subscription.next);
         debug_assert!(from > self.special.told, "what was promised is done with");
         self.notice(Notice::Skip { from, to: next - 1, count: next - from, why }, mark);
@@ -287,158 +285,27 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
         Step::More(true)
     }
 
-    fn count_skipped(&mut self, count: u64) {
+    pub(super) fn count_skipped(&mut self, count: u64) {
         self.subscription.skipped += count;
         self.feed.topic.count_skipped(count);
         self.pulled.skipped += count;
     }
 
     /// Makes the frames of a notice, before which it stood as `mark` says.
-    fn notice(&mut self, notice: Notice, mark: Mark) {
+    pub(super) fn notice(&mut self, notice: Notice, mark: Mark) {
         let before = self.made.out.len();
         self.framer.notice(self.feed.lane, &self.feed.topic, notice, &mut self.made.out);
         self.push(self.made.out.len() - before, mark, &[]);
     }
 
     /// Notes in the journal what was handed out.
-    fn push(&mut self, bytes: usize, mark: Mark, frames: &[Frame]) {
+    pub(super) fn push(&mut self, bytes: usize, mark: Mark, frames: &[Frame]) {
         *self.last = self.journal.push_marked(*self.last, self.id, bytes, mark, frames);
         self.pulled.bytes += bytes;
     }
 
-    /// Skips what has waited too long. Nothing, if the entry at the cursor has not, or a step has.
-    fn skip_aged(&mut self) -> Option<Step> {
-        let next = self.subscription.next;
-        let oldest_us = self.now_us.saturating_sub(self.special.max_age_us);
-        let span = self.history_span(next)?;
-        if span.segment.published_us(next) >= oldest_us {
-            return None;
-        }
-        if self.is_keyed() {
-            self.begin_round(SkipReason::Age);
-            return Some(self.conflate());
-        }
-        let young = self.feed.topic.log().history().first_since(oldest_us).min(self.feed.end);
-        (young > next).then(|| self.skip(young, SkipReason::Age))
-    }
-
-    /// A step of a round, which begins here if none is under way.
-    fn conflate(&mut self) -> Step {
-        let next = self.subscription.next;
-        if self.special.round_end <= next {
-            self.begin_round(self.special.reason());
-        }
-        let end = self.special.round_end;
-        if end - next == 1 {
-            return self.read(end);
-        }
-        if !self.is_keyed() {
-            return self.skip(end - 1, self.special.why);
-        }
-        // What was told already is done with first, and in silence.
-        let until = if next <= self.special.told { end.min(self.special.told + 1) } else { end };
-        let until = until.min(next + SCAN_ENTRIES_MAX);
-        match self.first_skipped(next, until) {
-            None => self.jump(),
-            Some(first) if first == until => self.read(until),
-            Some(_) if self.made.is_full() => Step::More(false),
-            Some(_) => self.thin_out(until),
-        }
-    }
-
-    /// A round begins. What was handed out before is of another, so the journal must know.
-    fn begin_round(&mut self, why: SkipReason) {
-        let mark = self.mark();
-        self.push(0, mark, &[]);
-        (self.special.round_end, self.special.why) = (self.feed.end, why);
-        self.special.round_at_us = self.now_us.saturating_add(self.special.interval_us);
-    }
-
-    /// The first entry from `from` on whose successor is in the round, or `until`. Nothing, if the history does not hold
-    /// them.
-    fn first_skipped(&mut self, from: u64, until: u64) -> Option<u64> {
-        let end = self.special.round_end;
-        let mut seq = from;
-        while seq < until {
-            let span = self.history_span(seq)?;
-            let stop = span.end_seq.min(until);
-            while seq < stop {
-                if is_skipped(&span, seq, end) {
-                    return Some(seq);
-                }
-                seq += 1;
-            }
-        }
-        self.scanned += until - from;
-        Some(until)
-    }
-
-    /// Hands out those of the entries from the cursor to `until` that have no successor in the round, behind a notice of
-    /// the others.
-    fn thin_out(&mut self, until: u64) -> Step {
-        let (next, end, told) = (self.subscription.next, self.special.round_end, self.special.told);
-        let (mark, room) = (self.mark(), self.room());
-        let (mut seq, mut skipped) = (next, 0);
-        let mut bytes = std::mem::take(&mut self.scratch.bytes);
-        let mut frames = std::mem::take(&mut self.scratch.frames);
-        let mut lane = LaneReader::default();
-        'scan: while seq < until {
-            let Some(span) = self.history_span(seq) else { break };
-            let stop = span.end_seq.min(until);
-            while seq < stop {
-                if is_skipped(&span, seq, end) {
-                    skipped += 1;
-                } else {
-                    let before = bytes.len();
-                    self.frame(seq, &span, &mut lane, &mut bytes);
-                    if bytes.len() > room && (self.pulled.bytes > 0 || !frames.is_empty()) {
-                        bytes.truncate(before);
-                        break 'scan;
-                    }
-                    frames.push(Frame { end: bytes.len() as u32, skipped, seq });
-                }
-                seq += 1;
-            }
-        }
-        self.scanned += seq - next;
-        let has_begun = seq > next;
-        if has_begun {
-            let count = u64::from(skipped);
-            if count > 0 && next > told {
-                let why = self.special.why;
-                self.notice(Notice::Skip { from: next, to: seq - 1, count, why }, mark);
-                (self.special.told, self.special.told_left) = (seq - 1, count);
-            }
-            let mark = self.mark();
-            self.made.out.extend_from_slice(&bytes);
-            self.push(bytes.len(), mark, &frames);
-            self.subscription.next = seq;
-            self.special.told_left = self.special.told_left.saturating_sub(count);
-            self.count_skipped(count);
-            self.pulled.entries += frames.len() as u64;
-        }
-        bytes.clear();
-        frames.clear();
-        bytes.shrink_to(SCRATCH_BYTES_KEPT);
-        (self.scratch.bytes, self.scratch.frames) = (bytes, frames);
-        Step::More(has_begun)
-    }
-
-    /// Appends entry `seq`, which `history` holds, as a frame of the lane: a copy, or one that is made.
-    fn frame(&mut self, seq: u64, history: &Span, lane: &mut LaneReader, out: &mut Vec<u8>) {
-        if self.feed.lane == LaneId::HISTORY {
-            return copy(history, seq, out);
-        }
-        if let Some(span) = lane.span(self.feed, seq) {
-            return copy(span, seq, out);
-        }
-        self.scratch.entry.clear();
-        copy(history, seq, &mut self.scratch.entry);
-        self.framer.replay(self.feed.lane, &self.feed.topic, &self.scratch.entry, out);
-    }
-
     /// Hands out the entries from the cursor to `until`, as far as there is room.
-    fn read(&mut self, until: u64) -> Step {
+    pub(super) fn read(&mut self, until: u64) -> Step {
         let next = self.subscription.next;
         let (room, must) = (self.budget.saturating_sub(self.pulled.bytes), self.pulled.bytes == 0);
         let (made, emit) = (&mut *self.made, &mut *self.emit);
@@ -493,7 +360,7 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
     }
 
     /// The segment of the history with entry `seq`.
-    fn history_span(&mut self, seq: u64) -> Option<Span> {
+    pub(super) fn history_span(&mut self, seq: u64) -> Option<Span> {
         if self.feed.lane == LaneId::HISTORY {
             return self.feed.span(seq);
         }
@@ -510,33 +377,8 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
     }
 }
 
-/// Where the lane's own frames of a few entries are looked up.
-#[derive(Default)]
-struct LaneReader {
-    span: Option<Span>,
-    /// It holds no entry of this step.
-    is_missing: bool,
-}
-
-impl LaneReader {
-    /// The lane's segment with entry `seq`, if it holds it.
-    fn span(&mut self, feed: &Feed, seq: u64) -> Option<&Span> {
-        if !self.is_missing && self.span.as_ref().is_none_or(|span| !span.contains(seq)) {
-            self.span = feed.span(seq);
-            self.is_missing = self.span.is_none();
-        }
-        self.span.as_ref().filter(|_| !self.is_missing)
-    }
-}
-
-/// Whether a later entry of the same round takes the place of entry `seq`.
-fn is_skipped(history: &Span, seq: u64, round_end: u64) -> bool {
-    let by = history.segment.successor(seq);
-    by != 0 && by < round_end
-}
-
 /// Appends entry `seq` to `out`.
-fn copy(span: &Span, seq: u64, out: &mut Vec<u8>) {
+pub(super) fn copy(span: &Span, seq: u64, out: &mut Vec<u8>) {
     let (start, end) = (span.segment.start_of(seq), span.segment.end_of(seq));
     Run { words: span.segment.words(), start, end }.copy_to(out);
 }
