@@ -188,3 +188,22 @@ fn the_socket_goes_with_the_server() {
     let (_, status) = server.process.end();
     assert!(status.success() && !path.exists());
 }
+
+#[test]
+fn an_ack_of_a_persistent_topic_outlives_the_server() {
+    let folder = std::env::temp_dir().join(format!("ringwire-unix-journal-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let keys = format!("[[topics]]\nmatch = \"a\"\npersistent = true\n[journal]\ndirectory = {folder:?}");
+    let (first, path) = server(&keys);
+    let mut program = Program::connect(&path);
+    program.send(&[Record::control(b"{\"type\":\"bind\",\"topic\":\"a\",\"id\":1,\"ack\":true}"), text(1, 7, "kept")]);
+    assert_eq!(program.answer(), Some((7, ack(1))));
+    first.process.signal("KILL");
+    drop(first);
+    assert!(path.exists(), "it had no time to remove it");
+    let (second, _) = server(&keys);
+    assert!(second.get("/topics").body.contains("\"name\":\"a\",\"seq\":1"));
+    drop(second);
+    let _ = std::fs::remove_dir_all(&folder);
+    let _ = std::fs::remove_file(path);
+}

@@ -79,3 +79,28 @@ fn a_faulty_upstream_is_said_before_the_server_starts() {
         assert!(all.contains(want), "{want}: {all}");
     }
 }
+
+#[test]
+fn an_upstream_inside_tls_is_known_by_its_certificate() {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let folder = std::env::temp_dir().join(format!("ringwire-upstream-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+    std::fs::write(&certificate, own.cert.pem()).expect("a file");
+    std::fs::write(&key, own.signing_key.serialize_pem()).expect("a file");
+    let files = format!("{},{}", certificate.display(), key.display());
+    let first = Server::start(&["--tls", &files, "--tls-optional"]);
+    let upstream = |keys: &str| {
+        let url = format!("wss://{}/ws/a", first.address);
+        Server::start_configured(&format!("[[upstream]]\nurl = {url:?}\ntopic = \"a\"\n{keys}\n"))
+    };
+    let mut stranger = upstream("");
+    let said = stranger.process.line().expect("it is said");
+    assert!(said.contains("the certificate of 127.0.0.1") && said.contains("it is tried again"), "{said}");
+    let friend = upstream(&format!("ca = {certificate:?}"));
+    let mut subscriber = friend.socket("/ws/a");
+    first.await_topic("a", "\"subscribers\":1");
+    first.publish("a", "secret");
+    assert_eq!(subscriber.text(), "secret");
+    let _ = std::fs::remove_dir_all(&folder);
+}
