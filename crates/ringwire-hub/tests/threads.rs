@@ -6,7 +6,7 @@ use std::thread;
 
 use ringwire_hub::{
     Account, Entry, Framer, Hub, Key, LaneId, Notice, Part, Retention, ShardHub, ShardId, ShardLimits, SlowPolicy,
-    Subscriber, Topic, TopicId, TopicName, TopicOptions, Wanted,
+    Subject, Subscriber, Topic, TopicId, TopicKind, TopicName, TopicOptions, Wanted,
 };
 
 /// Nothing is made for one subscriber here.
@@ -151,5 +151,56 @@ fn what_is_lost_while_segments_go_is_in_the_gap() {
         assert_eq!(account.published, count * PUBLISHERS);
         assert_eq!((account.delivered, account.pending), (entries.len() as u64, 0));
         assert_eq!(account.delivered + account.gap, account.published);
+    }
+}
+
+/// While publishers append, a subscriber that wants the latest goes from round to round: it has the last of each key.
+#[test]
+fn who_wants_the_latest_has_the_last_of_each_key_whatever_is_appended_meanwhile() {
+    const KEYS: u64 = 50;
+    let kind = TopicKind::Keyed { keys_max: KEYS as u32, key_ttl_us: u64::MAX };
+    let retention = Retention { entries: u64::MAX, bytes: usize::MAX, age_us: u64::MAX };
+    let options = TopicOptions { kind, retention, ..TopicOptions::default() };
+    let topic = Hub::new(1).open(&TopicName::new("t").unwrap(), || options.into()).unwrap().topic;
+    let mut shard = ShardHub::new(ShardId::new(0), ShardLimits { slots_max: 1, subscriptions_max: 1 });
+    let who = Subscriber { slot: 0, generation: 0 };
+    shard.subscribe(who, &topic, &Wanted { snapshot: false, ..Wanted::latest(LaneId::HISTORY) }).unwrap();
+    let (sender, mail) = channel();
+    let mut last = vec![0; KEYS as usize];
+    thread::scope(|scope| {
+        for publisher in 0..PUBLISHERS {
+            let (topic, sender) = (&topic, sender.clone());
+            scope.spawn(move || {
+                for nth in 0..50_000 {
+                    let key = (nth * 7 + publisher) % KEYS;
+                    let name = key.to_string();
+                    let entry = Entry { subject: Subject::Update(&name), ..Entry::MESSAGE };
+                    let encode = |_, seq, _, out: &mut Vec<u8>| encode(key, nth, seq, out);
+                    let published = topic.publish(nth, &entry, &mut Vec::new(), encode).unwrap();
+                    published.notify.iter().for_each(|_| sender.send(topic.id()).unwrap());
+                }
+            });
+        }
+        drop(sender);
+        while let Ok(note) = mail.recv() {
+            shard.end_turn(0);
+            shard.note(note, 0, |_, _| ());
+            loop {
+                let mut bytes = Vec::new();
+                let more = shard.pull(who, 5_000, 0, &mut NoFrames, |run| run.copy_to(&mut bytes)).more;
+                for (key, _, seq) in decode(&bytes) {
+                    assert!(seq > last.iter().copied().max().unwrap(), "in ascending order");
+                    last[key as usize] = seq;
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+    });
+    let account = shard.account(who);
+    assert_eq!((account.pending, account.delivered + account.skipped), (0, 50_000 * PUBLISHERS));
+    for (key, seq) in (0..KEYS).zip(last) {
+        assert_eq!(topic.key(&key.to_string()).unwrap().seq, seq, "the last of key {key}");
     }
 }
