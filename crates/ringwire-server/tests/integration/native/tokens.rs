@@ -63,3 +63,16 @@ fn a_members_user_is_that_of_its_token() {
     let answer = client.ask(r#"{"id":3,"method":"presence","params":{"topic":"room.1"}}"#);
     assert_eq!(answer["result"]["members"][0].get_str("user"), Some("u1"));
 }
+
+#[test]
+fn what_may_be_published_is_what_the_newest_token_says() {
+    let server = server("subscribe = [\">\"]\n");
+    let mut client = Client::open(server.address);
+    let token = |publish: &str| hs256(&format!(r#""exp":9999999999,"sub":"u1","publish":["{publish}"]"#));
+    connect(&mut client, &token("a"));
+    let publish = r#"{"id":3,"method":"publish","params":{"topic":"a","data":1}}"#;
+    assert_eq!(client.ask(publish)["result"]["seq"], 1);
+    let refreshed = client.ask(&format!(r#"{{"id":2,"method":"refresh","params":{{"token":"{}"}}}}"#, token("b")));
+    assert!(refreshed.contains_key("result"), "{refreshed:?}");
+    assert_eq!(client.fault(publish).0, 403);
+}
