@@ -78,7 +78,7 @@ struct Collected {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Each entry by its number; whether it stands for its key only.
+    /// Each entry by its number; whether it counts for its key if the log begins behind it.
     entries: BTreeMap<u64, (Stored, bool)>,
     remembered: BTreeMap<u64, Vec<u8>>,
     /// First number of the log and last number that there was, as of the last `Holds`.
@@ -169,13 +169,12 @@ impl Known {
             self.remembered.insert(entry.seq, entry.idempotency_key.to_vec());
         }
         match self.entries.get_mut(&entry.seq) {
-            // The same entry again. What stands in the log is of the log; a state knows whose the key is.
-            Some((there, is_state)) => {
-                *is_state &= entry.state;
-                if entry.state {
-                    *there = stored.clone();
-                }
+            // The same entry again, as a part of the log and as the last of its key, which knows whose that is.
+            Some((there, is_state)) if entry.state => {
+                *is_state = true;
+                *there = stored.clone();
             }
+            Some(_) => {}
             None => drop(self.entries.insert(entry.seq, (stored.clone(), entry.state))),
         }
     }
@@ -283,9 +282,9 @@ mod tests {
     #[test]
     fn an_entry_before_the_log_counts_for_its_key_only_if_it_is_its_state() {
         let mut records = vec![opened(1, "a"), Record::Begin { topic: 1 }];
-        records.extend(log(1, 3..=3));
-        records.extend([state(1, 2), Record::Holds { topic: 1, first_seq: 8, last_seq: 7 }]);
-        assert_eq!(replayed(&records), [("a".to_owned(), vec![2], vec![], 7)]);
+        records.extend(log(1, 3..=4));
+        records.extend([state(1, 2), state(1, 4), Record::Holds { topic: 1, first_seq: 8, last_seq: 7 }]);
+        assert_eq!(replayed(&records), [("a".to_owned(), vec![2, 4], vec![], 7)], "in the log, and then passed by it");
     }
 
     #[test]
