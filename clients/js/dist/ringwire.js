@@ -507,7 +507,9 @@ var Feed = class {
   #skip({ from, to, count }) {
     if (to <= this.#last) return "ignore";
     const others = to + 1 - from - count;
-    if (from !== this.#last + 1 || this.#range !== null || others < 0) return "broken";
+    const isNext = this.#range === null || to === this.#range.to && others === 0;
+    if (from !== this.#last + 1 || !isNext || others < 0) return "broken";
+    this.#range = null;
     if (others > 0) this.#range = { to, others };
     else this.#passOver(to);
     return "deliver";

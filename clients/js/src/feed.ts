@@ -148,7 +148,10 @@ export class Feed {
   #skip({ from, to, count }: Skip): Verdict {
     if (to <= this.#last) return 'ignore';
     const others = to + 1 - from - count;
-    if (from !== this.#last + 1 || this.#range !== null || others < 0) return 'broken';
+    // What a skip has left over may be lost before it was sent: then none of it comes, which another skip says.
+    const isNext = this.#range === null || (to === this.#range.to && others === 0);
+    if (from !== this.#last + 1 || !isNext || others < 0) return 'broken';
+    this.#range = null;
     if (others > 0) this.#range = { to, others };
     else this.#passOver(to);
     return 'deliver';

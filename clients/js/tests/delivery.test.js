@@ -52,6 +52,13 @@ test('a skip without others moves the place; one with others lets them through',
   assert.deepEqual(counts(subscription), { from: 1, published: 21, delivered: 4, skipped: 17, gap: 0 });
 });
 
+test('what a skip has left over may be lost, as another skip says', TIMEOUT, async (t) => {
+  const { peer, subscription, events } = await subscribed(t);
+  peer.say(skip('a', 1, 10, 7), message('a', 2), skip('a', 3, 10, 8), message('a', 11));
+  assert.deepEqual((await events.take(4)).map(({ type, seq }) => seq ?? type), ['skip', 2, 'skip', 11]);
+  assert.deepEqual(counts(subscription), { from: 1, published: 11, delivered: 2, skipped: 9, gap: 0 });
+});
+
 test('fewer others than the skip said break the rule', TIMEOUT, async (t) => {
   const { peer, events, subscription } = await subscribed(t);
   peer.say(skip('a', 1, 10, 7), message('a', 2), message('a', 9), message('a', 11));

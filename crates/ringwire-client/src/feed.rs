@@ -192,10 +192,13 @@ impl Feed {
         if to <= self.last {
             return Verdict::Ignore;
         }
-        let is_next = from == self.last + 1 && self.range.is_none();
-        let Some(others) = (to + 1 - from.min(to)).checked_sub(count).filter(|_| is_next) else {
+        let Some(others) = (to + 1 - from.min(to)).checked_sub(count) else { return Verdict::Broken };
+        // What a skip has left over may be lost before it was sent: then none of it comes, which another skip says.
+        let is_next = self.range.is_none_or(|(until, _)| to == until && others == 0);
+        if from != self.last + 1 || !is_next {
             return Verdict::Broken;
-        };
+        }
+        self.range = None;
         if others > 0 {
             self.range = Some((to, others));
         } else {
@@ -331,6 +334,15 @@ mod tests {
         let pushes = [skip(1, 10, 10), entry(11), skip(12, 20, 7), entry(14), entry(19), entry(21)];
         assert_eq!(verdicts(&mut feed, &pushes), "dddddd");
         assert_eq!(counts(&feed), [1, 21, 4, 17, 0]);
+    }
+
+    #[test]
+    fn what_a_skip_has_left_over_may_be_lost_as_another_skip_says() {
+        let mut feed = feed(0, TopicKind::Plain);
+        assert_eq!(verdicts(&mut feed, &[skip(1, 10, 7), entry(2), skip(3, 10, 8), entry(11)]), "dddd");
+        assert_eq!(counts(&feed), [1, 11, 2, 9, 0]);
+        assert_eq!(verdicts(&mut feed, &[skip(12, 20, 7), entry(13), skip(14, 20, 6)]), "ddb");
+        assert_eq!(verdicts(&mut feed, &[skip(14, 21, 8)]), "b");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Announcer {
     }
 
     /// Posts again what waits. Whether nothing is left.
-    fn retry(&self) -> bool {
+    pub fn retry(&self) -> bool {
         let mut waiting = self.waiting();
         waiting.retry(|shard, mail| self.post(shard, mail));
         waiting.is_empty()

@@ -74,7 +74,7 @@ pub fn run(options: &FanoutOptions) -> Result<Report, String> {
     let at_path = |path: &str| options.target.at_path(&format!("/{path}/{}", options.topic));
     connect(&mut clients, Connector::new(&at_path("ws")?), options.subscribers, 0, &mut fanout)?;
     connect(&mut clients, Connector::new(&at_path("pub")?), 1, 0, &mut fanout)?;
-    let mut laggards = Laggards::open(options.laggards, Connector::new(&at_path("ws")?), clients.now())?;
+    let mut laggards = Laggards::open(options.laggards, Connector::new(&at_path("ws")?), None, clients.now())?;
 
     let start = clients.now();
     fanout.first_due = start;

@@ -1,13 +1,15 @@
 //! Subscribers that read too slowly, or nothing: what the others get beside them is what is measured.
 //!
-//! They take no part in the account. Each reads a small piece when its turn comes; turns are spread evenly over time,
+//! They subscribe to a path as all others do, or say what they want, as the native protocol of ringwire has it. They
+//! take no part in the account. Each reads a small piece when its turn comes; turns are spread evenly over time,
 //! so that no turn of the generator has many of them to read for. One that the server ends is counted, and not opened
 //! again.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use ringwire_codec::{MaskKey, Opcode, encode_frame};
 use ringwire_ring::Instant;
 use socket2::SockRef;
 
@@ -34,7 +36,7 @@ impl LaggardsOptions {
 
 /// Subscribers that lag.
 #[derive(Debug)]
-pub(super) struct Laggards {
+pub struct Laggards {
     streams: Vec<Option<TcpStream>>,
     /// Between two reads of all of them together; none if they read nothing.
     every: Option<Duration>,
@@ -44,10 +46,23 @@ pub(super) struct Laggards {
 }
 
 impl Laggards {
-    /// Opens them.
-    pub(super) fn open(options: LaggardsOptions, mut connector: Connector<'_>, now: Instant) -> Result<Self, String> {
+    /// Opens them. Each sends `says`, a text message, if there is something to say.
+    ///
+    /// # Errors
+    /// Why one could not be opened.
+    pub fn open(
+        options: LaggardsOptions,
+        mut connector: Connector<'_>,
+        says: Option<&str>,
+        now: Instant,
+    ) -> Result<Self, String> {
         let open = |_| {
-            let stream = connector.open()?.stream;
+            let mut stream = connector.open()?.stream;
+            if let Some(says) = says {
+                let mut frame = Vec::new();
+                encode_frame(&mut frame, Opcode::Text, says.as_bytes(), Some(MaskKey::new([9, 2, 6, 5])));
+                stream.write_all(&frame).map_err(|error| error.to_string())?;
+            }
             let shrink = SockRef::from(&stream).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
             shrink.and_then(|()| stream.set_nonblocking(true)).map_err(|error| error.to_string())?;
             Ok(Some(stream))
@@ -59,12 +74,12 @@ impl Laggards {
     }
 
     /// When the next one is to read.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.every.map(|_| self.due)
     }
 
     /// Reads for those whose turn has come: a few, also after a pause.
-    pub(super) fn read(&mut self, now: Instant) {
+    pub fn read(&mut self, now: Instant) {
         let Some(every) = self.every else { return };
         for _ in 0..8 {
             if self.due > now {
@@ -87,12 +102,12 @@ impl Laggards {
     }
 
     /// How many the server has ended, as far as was noticed.
-    pub(super) fn ended(&self) -> usize {
+    pub fn ended(&self) -> usize {
         self.streams.iter().filter(|stream| stream.is_none()).count()
     }
 
     /// What all have read.
-    pub(super) fn read_bytes(&self) -> u64 {
+    pub fn read_bytes(&self) -> u64 {
         self.read_bytes
     }
 }

@@ -28,8 +28,9 @@ pub struct Part {
     pub last: bool,
 }
 
-/// What a subscriber is told of entries that it does not get. Notices of one subscription never overlap, and entries
-/// that they are about never come after it, but for those that a skip leaves.
+/// What a subscriber is told of entries that it does not get. Entries that a notice is about never come after it, but for
+/// those that a skip leaves. Notices of one subscription never overlap, except that where what a skip has left is lost
+/// before it was sent, another skip follows of all entries from there to the end of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// `count` of the entries `from..=to` do not come; the others follow at once, in ascending order.

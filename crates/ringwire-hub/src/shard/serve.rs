@@ -219,22 +219,27 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
         self.gap(last)
     }
 
-    /// Goes on with a snapshot that is not older than the cursor.
+    /// Goes on with a snapshot that is not older than the cursor. What is told of the entries before it is one piece, so
+    /// that nobody is told of it and then goes on without the snapshot.
     fn jump_to_snapshot(&mut self) -> Step {
-        self.give_up_promised();
-        let next = self.subscription.next;
         let mark = self.mark();
+        let mut bytes = self.give_up_promised();
+        let from = self.subscription.next;
         let (id, seq) = {
             let log = self.feed.topic.log();
-            self.snapshots.begin(self.subscription.feed, &log, next - 1, self.now_us)
+            self.snapshots.begin(self.subscription.feed, &log, from - 1, self.now_us)
         };
-        if seq < next {
-            self.push(0, mark, &[]);
-        } else if self.wants_latest() {
-            self.skip(seq + 1, SkipReason::Conflated);
-        } else {
-            self.gap(seq);
+        if seq >= from {
+            bytes += if self.wants_latest() {
+                self.count_skipped(seq + 1 - from);
+                self.write(Notice::Skip { from, to: seq, count: seq + 1 - from, why: SkipReason::Conflated })
+            } else {
+                self.count_gap(seq + 1 - from);
+                self.write(Notice::Gap { from, to: seq, why: self.gap_reason() })
+            };
+            self.subscription.next = seq + 1;
         }
+        self.push(bytes, mark, &[]);
         self.special.snapshot = Some(Receiving { snapshot: id, part: 0 });
         self.special.round_end = 0;
         self.special.is_catching_up = seq + 1 < self.feed.floor;
@@ -245,34 +250,38 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
         self.special.is_latest || self.subscription.policy == SlowPolicy::Latest
     }
 
-    /// A skip was told of, and what it leaves does not come either: that is told as well.
-    fn give_up_promised(&mut self) {
+    /// A skip was told of, and what it leaves does not come either: that is told as well, in so many bytes.
+    fn give_up_promised(&mut self) -> usize {
         let (from, to) = (self.subscription.next, self.special.told);
         if from > to {
-            return;
+            return 0;
         }
-        let mark = self.mark();
-        let (left, count) = (to + 1 - from, to + 1 - from - self.special.told_left);
-        if count > 0 {
-            self.notice(Notice::Skip { from, to, count, why: SkipReason::Conflated }, mark);
-        } else {
-            self.push(0, mark, &[]);
-        }
-        self.count_skipped(left);
+        let (left, told_left) = (to + 1 - from, self.special.told_left);
         (self.subscription.next, self.special.told_left) = (to + 1, 0);
+        self.count_skipped(left);
+        if left == told_left {
+            return 0;
+        }
+        self.write(Notice::Skip { from, to, count: left, why: SkipReason::Conflated })
     }
 
     /// Tells that the entries from the cursor to `to` are lost to it, and goes on behind them.
     fn gap(&mut self, to: u64) -> Step {
         let (mark, from) = (self.mark(), self.subscription.next);
-        let why = if self.special.is_catching_up { GapReason::Lost } else { GapReason::Slow };
-        self.notice(Notice::Gap { from, to, why }, mark);
-        let count = to + 1 - from;
-        self.subscription.gap += count;
+        self.notice(Notice::Gap { from, to, why: self.gap_reason() }, mark);
+        self.count_gap(to + 1 - from);
         self.subscription.next = to + 1;
+        Step::More(true)
+    }
+
+    fn gap_reason(&self) -> GapReason {
+        if self.special.is_catching_up { GapReason::Lost } else { GapReason::Slow }
+    }
+
+    fn count_gap(&mut self, count: u64) {
+        self.subscription.gap += count;
         self.feed.topic.count_gap(count);
         self.pulled.gap += count;
-        Step::More(true)
     }
 
     /// Tells that all entries before `next` are skipped, and goes on there.
@@ -293,9 +302,15 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
 
     /// Makes the frames of a notice, before which it stood as `mark` says.
     pub(super) fn notice(&mut self, notice: Notice, mark: Mark) {
+        let bytes = self.write(notice);
+        self.push(bytes, mark, &[]);
+    }
+
+    /// Makes the frames of a notice, of so many bytes.
+    fn write(&mut self, notice: Notice) -> usize {
         let before = self.made.out.len();
         self.framer.notice(self.feed.lane, &self.feed.topic, notice, &mut self.made.out);
-        self.push(self.made.out.len() - before, mark, &[]);
+        self.made.out.len() - before
     }
 
     /// Notes in the journal what was handed out.

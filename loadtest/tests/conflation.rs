@@ -1,0 +1,116 @@
+//! What slow subscribers in mode `latest` cost the release server: a keyed topic is published to faster than they read,
+//! and its memory must not depend on how many of them there are.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::ringwire_command;
+use ringload::clients::{Clients, ClientsOptions, Outbox, Workload};
+use ringload::connect::Connector;
+use ringload::server::Server;
+use ringload::target::Target;
+use ringload::usage::Process;
+use ringload::workload::laggards::{Laggards, LaggardsOptions};
+use ringwire_codec::{MaskKey, Opcode, encode_frame};
+use ringwire_ring::{Instant, Wait};
+
+const CONFIG: &str = "[[topics]]\nmatch = \"book.>\"\nkind = \"keyed\"\nslow = \"latest\"\n";
+const SUBSCRIBE: &str =
+    r#"{"id":1,"method":"subscribe","params":{"topics":["book.X"],"mode":"latest","snapshot":true}}"#;
+/// Price levels.
+const KEYS: u64 = 1_000;
+const PUBLISHES_PER_SECOND: u64 = 5_000;
+const SECONDS: u64 = 6;
+/// What each subscriber reads, of some 650 KB that are published each second.
+const BYTES_PER_SECOND: u64 = 20_000;
+/// What a thousand of them may cost, apart from their connections and subscriptions.
+const GROWTH_BYTES_MAX: u64 = 2 << 20;
+/// What a connection with a subscription may cost.
+const CONNECTION_BYTES_MAX: u64 = 2_048;
+
+/// Hears what the publisher is told: nothing.
+struct Deaf;
+
+impl Workload for Deaf {
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, payload: &[u8], _: Instant) {
+        panic!("the publisher is told {}", String::from_utf8_lossy(payload));
+    }
+
+    fn on_ended(&mut self, _: usize, reason: &str) {
+        panic!("the publisher's connection ended: {reason}");
+    }
+}
+
+/// Resident memory that the server has gained when so many subscribers have lagged for a while.
+fn growth(subscribers: usize) -> u64 {
+    let folder = std::env::temp_dir().join(format!("ringload-conflation-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the configuration");
+    let config = folder.join("topics.toml");
+    std::fs::write(&config, CONFIG).expect("a file can be written");
+    let mut command = ringwire_command(1, "/connect");
+    command.command.extend(["--config".to_owned(), config.display().to_string()]);
+    let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
+    let target = Target::parse(&server.url).expect("a valid URL");
+    std::fs::remove_dir_all(&folder).expect("what has been read can go");
+
+    let sizes = ClientsOptions { connections_max: 1, receive_buffers: 64, receive_buffer_bytes: 4096 };
+    let mut clients = Clients::new(sizes).expect("io_uring");
+    let mut connector = Connector::new(&target);
+    let protocol = connector.protocol();
+    clients.add(connector.open().expect("the server accepts"), protocol, 0, &mut Deaf).expect("room");
+    let process = Process::new(server.pid()).expect("the server runs");
+    // The log is filled before anything is measured.
+    let mut number = 0;
+    publish(&mut clients, None, &mut number, SECONDS);
+    let before = process.resident_bytes().expect("the server runs");
+    let options = LaggardsOptions { count: subscribers, bytes_per_second: BYTES_PER_SECOND };
+    let mut laggards =
+        Laggards::open(options, Connector::new(&target), Some(SUBSCRIBE), clients.now()).expect("subscribers");
+    publish(&mut clients, Some(&mut laggards), &mut number, SECONDS);
+    let after = process.resident_bytes().expect("the server runs");
+    let read = laggards.read_bytes() / (subscribers as u64 * SECONDS);
+    assert_eq!(laggards.ended(), 0, "nobody is disconnected");
+    assert!(read > BYTES_PER_SECOND / 2, "they read {read} bytes a second each");
+    after.saturating_sub(before)
+}
+
+/// Publishes for so many seconds, while others read.
+fn publish(clients: &mut Clients, mut laggards: Option<&mut Laggards>, number: &mut u64, seconds: u64) {
+    let (start, first) = (clients.now(), *number);
+    let end = start + Duration::from_secs(seconds);
+    while clients.now() < end {
+        let now = clients.now();
+        let due = first + now.since(start).as_millis() as u64 * PUBLISHES_PER_SECOND / 1000;
+        while *number < due {
+            // Levels near the touch change more often than those far away.
+            let key = (*number * 7919 % KEYS) * (*number * 104_729 % KEYS) / KEYS;
+            let text = format!(
+                r#"{{"method":"publish","params":{{"topic":"book.X","key":"b:{key:04}","data":{{"q":"{number:012}"}}}}}}"#
+            );
+            let mut frame = Vec::new();
+            encode_frame(&mut frame, Opcode::Text, text.as_bytes(), Some(MaskKey::new([3, 5, 7, 9])));
+            clients.outbox().send(0, &frame);
+            *number += 1;
+        }
+        if let Some(laggards) = laggards.as_deref_mut() {
+            laggards.read(now);
+        }
+        let due = laggards.as_ref().and_then(|laggards| laggards.due());
+        let wake_at = due.map_or(end, |due| due.min(end)).min(now + Duration::from_millis(1));
+        clients.turn(Wait::Until(wake_at), &mut Deaf).expect("the kernel goes on");
+    }
+}
+
+#[test]
+#[ignore = "release measurement, run by cargo xtask test"]
+fn memory_does_not_grow_with_the_number_of_slow_subscribers() {
+    for subscribers in [1, 100, 1_000] {
+        let grown = growth(subscribers);
+        println!("{subscribers} subscribers at 20 KB/s: {} KiB more", grown >> 10);
+        let allowed = GROWTH_BYTES_MAX + subscribers as u64 * CONNECTION_BYTES_MAX;
+        assert!(grown <= allowed, "{subscribers} subscribers cost {grown} bytes, at most {allowed} are allowed");
+    }
+}
