@@ -286,6 +286,44 @@ fn entries_from_before_the_lane_are_made_from_the_history() {
 }
 
 #[test]
+fn who_comes_from_the_past_is_not_slow_until_it_has_caught_up() {
+    let mut world = World::new(TopicOptions { backlog_bytes_max: 30, ..PLAIN });
+    world.publish(". ".repeat(30).trim_end());
+    world.subscribe(0, &Wanted { start: Start::Back { entries: 25 }, ..ALL });
+    let mut got = String::new();
+    for _ in 0..25 {
+        got += &world.pull(0, 0);
+    }
+    assert_eq!(got, (6..=30).map(|seq| format!("{seq} ")).collect::<String>());
+    assert_eq!(world.serve(". ".repeat(30).trim_end()), "[gap 31..60 slow] ", "now it is");
+}
+
+#[test]
+fn a_pull_looks_at_so_many_entries_and_no_more() {
+    let mut world = World::new(KEYED);
+    world.subscribe(0, &Wanted { snapshot: false, ..LATEST });
+    assert_eq!(world.serve("a ".repeat(10_000).trim_end()), "[4096 of 1..4096 conflated] ");
+    assert_eq!(world.pull(0, 100), "[4096 of 4097..8192 conflated] ");
+    assert_eq!(world.pull(0, 100), "[1807 of 8193..10000 conflated] 10000a ");
+}
+
+#[test]
+fn what_a_skip_left_and_the_log_lost_is_told_as_well() {
+    let mut world = World::new(TopicOptions { retention: Retention { entries: 10, ..KEEP_ALL }, ..KEYED });
+    world.subscribe(0, &Wanted { snapshot: false, ..LATEST });
+    let got = world.serve("a b c a");
+    assert_eq!(got, "[1 of 1..4 conflated] 2b 3c 4a ");
+    assert_eq!(world.shard.rewind(who(0), 6), 0, "2b has been sent, the others have not");
+    world.publish("d ".repeat(2_000).trim_end());
+    world.note();
+    assert_eq!(
+        world.pull(0, 1_000),
+        "[2 of 3..4 conflated] [2000 of 5..2004 conflated] [by 2004: 4a 2b 3c 2004d end] "
+    );
+    assert_eq!(world.account(0), (1, 2_003, 0, 0));
+}
+
+#[test]
 fn a_replay_is_taken_back_by_entries() {
     for (unsent, owed, again) in [(1, 1, ""), (4, 0, "~3c "), (6, 2, "~3c "), (12, 0, "~1a ~2b ~3c ")] {
         let mut world = World::new(KEYED);
