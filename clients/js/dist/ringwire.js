@@ -428,13 +428,13 @@ var Feed = class {
   #resets = 0;
   /** A skip under way: so many more entries come, up to `to`. */
   #range = null;
-  /** A snapshot is to come, or has come in part. What is known is not whole until then. */
+  /** A snapshot is to come, or has come in part, or later entries are. What is known is not whole until then. */
   #incomplete = false;
   /** The last entry in order. */
   get last() {
     return this.#last;
   }
-  /** Whether a snapshot is still to come. */
+  /** Whether a snapshot, or what took the place of skipped entries, is still to come. */
   get incomplete() {
     return this.#incomplete;
   }
@@ -510,8 +510,12 @@ var Feed = class {
     const isNext = this.#range === null || to === this.#range.to && others === 0;
     if (from !== this.#last + 1 || !isNext || others < 0) return "broken";
     this.#range = null;
-    if (others > 0) this.#range = { to, others };
-    else this.#passOver(to);
+    if (others > 0) {
+      this.#range = { to, others };
+    } else {
+      this.#passOver(to);
+      this.#incomplete ||= this.kind === "keyed" && this.wantsSnapshot;
+    }
     return "deliver";
   }
   #lost({ from, to }) {
@@ -537,6 +541,7 @@ var Feed = class {
     this.#from = seq + 1;
   }
   #deliver(seq) {
+    this.#incomplete = false;
     this.#last = seq;
     this.#delivered += this.#count(seq);
   }

@@ -55,7 +55,7 @@ export class Feed {
   #resets = 0;
   /** A skip under way: so many more entries come, up to `to`. */
   #range: { to: number; others: number } | null = null;
-  /** A snapshot is to come, or has come in part. What is known is not whole until then. */
+  /** A snapshot is to come, or has come in part, or later entries are. What is known is not whole until then. */
   #incomplete = false;
 
   constructor(
@@ -68,7 +68,7 @@ export class Feed {
     return this.#last;
   }
 
-  /** Whether a snapshot is still to come. */
+  /** Whether a snapshot, or what took the place of skipped entries, is still to come. */
   get incomplete(): boolean {
     return this.#incomplete;
   }
@@ -152,8 +152,13 @@ export class Feed {
     const isNext = this.#range === null || (to === this.#range.to && others === 0);
     if (from !== this.#last + 1 || !isNext || others < 0) return 'broken';
     this.#range = null;
-    if (others > 0) this.#range = { to, others };
-    else this.#passOver(to);
+    if (others > 0) {
+      this.#range = { to, others };
+    } else {
+      this.#passOver(to);
+      // What took the place of these entries is still to come: in later ones, or in a snapshot.
+      this.#incomplete ||= this.kind === 'keyed' && this.wantsSnapshot;
+    }
     return 'deliver';
   }
 
@@ -183,6 +188,7 @@ export class Feed {
   }
 
   #deliver(seq: number): void {
+    this.#incomplete = false;
     this.#last = seq;
     this.#delivered += this.#count(seq);
   }

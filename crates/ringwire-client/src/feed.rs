@@ -203,6 +203,8 @@ impl Feed {
             self.range = Some((to, others));
         } else {
             self.pass_over(to);
+            // What took the place of these entries is still to come: in later ones, or in a snapshot.
+            self.is_incomplete |= self.is_stateful();
         }
         Verdict::Deliver
     }
@@ -243,6 +245,7 @@ impl Feed {
     }
 
     fn deliver(&mut self, seq: u64) {
+        self.is_incomplete = false;
         self.last = seq;
         self.delivered += self.count(seq);
     }

@@ -49,6 +49,8 @@ pub(super) enum Step {
 pub(super) struct Serving<'a, F, E> {
     pub(super) id: u32,
     pub(super) subscription: &'a mut Subscription,
+    /// Its cursor before.
+    from: u64,
     /// Out of the subscription while it is served.
     pub(super) special: Box<Special>,
     pub(super) feed: &'a Feed,
@@ -87,9 +89,10 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
             waiting.remove(&(special.waits_until, id));
             special.waits_until = 0;
         }
-        let now_us = *now_us;
+        let (now_us, from) = (*now_us, subscription.next);
         Self {
             id,
+            from,
             subscription,
             special,
             feed,
@@ -120,7 +123,8 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
         };
         self.made.flush(self.emit);
         self.subscription.has_news |= has_begun;
-        let is_over = self.special.round_end.max(self.special.told + 1) <= self.subscription.next;
+        // What was handed out may be taken back, to where it was promised.
+        let is_over = self.special.round_end.max(self.special.told + 1) <= self.from;
         if self.special.is_needed() || !is_over {
             self.subscription.special = Some(self.special);
         }

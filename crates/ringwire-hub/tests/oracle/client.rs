@@ -29,6 +29,8 @@ pub(crate) struct Client {
     pub(crate) gap: u64,
     /// A skip that was told of: its last entry, and how many of its entries are still to come.
     promised: Option<(u64, u64)>,
+    /// A skip has left nothing: what took the place of its entries is still to come.
+    is_owed: bool,
     /// A snapshot that is coming.
     coming: Option<(u64, BTreeMap<u8, u64>)>,
 }
@@ -37,7 +39,7 @@ impl Client {
     pub(crate) fn new(topic: usize, lane: LaneId, known: Known) -> Self {
         let since = known.at;
         let (delivered, skipped, gap) = (0, 0, 0);
-        Self { topic, lane, since, known, delivered, skipped, gap, promised: None, coming: None }
+        Self { topic, lane, since, known, delivered, skipped, gap, promised: None, is_owed: false, coming: None }
     }
 
     pub(crate) fn receive(&mut self, frame: Frame, model: &TopicModel) {
@@ -59,6 +61,7 @@ impl Client {
                     }
                 }
                 self.delivered += 1;
+                self.is_owed = false;
                 self.known.at = seq;
                 self.apply(seq, kind);
             }
@@ -68,12 +71,14 @@ impl Client {
                     let is_all = to == until && count == to + 1 - from;
                     assert!(from > self.known.at && is_all, "{from}..{to}: {count}");
                     self.skipped += left;
+                    self.is_owed = true;
                     self.known.at = to;
                 }
                 None => {
                     assert!(from == self.known.at + 1 && from <= to && (1..=to + 1 - from).contains(&count));
                     self.skipped += count;
                     self.promised = Some((to, to + 1 - from - count));
+                    self.is_owed = count == to + 1 - from;
                 }
             },
             Frame::Gap { from, to } => {
@@ -100,6 +105,7 @@ impl Client {
                 if last {
                     assert_eq!(coming, model.state(seq), "the state by {seq}, exactly");
                     (self.known.at, self.known.state) = (seq, Some(coming));
+                    self.is_owed = false;
                 } else {
                     self.coming = Some((seq, coming));
                 }
@@ -109,6 +115,12 @@ impl Client {
         if let Some((to, 0)) = self.promised {
             (self.known.at, self.promised) = (to, None);
         }
+    }
+
+    /// What is known when the subscription ends. Who is owed something does not know the state.
+    pub(crate) fn remembered(self) -> Known {
+        let state = self.known.state.filter(|_| !self.is_owed);
+        Known { state, ..self.known }
     }
 
     fn apply(&mut self, seq: u64, kind: Kind) {

@@ -355,7 +355,7 @@ impl World {
         let client = connection.subscriptions.remove(nth);
         let standing = self.shards[shard].unsubscribe(who, &self.topics[client.topic], client.lane).unwrap();
         assert_eq!(standing.since, client.since);
-        connection.remembered.insert(client.topic, client.known);
+        connection.remembered.insert(client.topic, client.remembered());
     }
 
     /// The connection ends.
@@ -369,7 +369,7 @@ impl World {
     fn forget(&mut self, shard: usize, slot: usize) {
         let connection = std::mem::take(&mut self.connections[shard][slot]);
         let mut remembered = connection.remembered;
-        remembered.extend(connection.subscriptions.into_iter().map(|client| (client.topic, client.known)));
+        remembered.extend(connection.subscriptions.into_iter().map(|client| (client.topic, client.remembered())));
         let generation = connection.generation + 1;
         self.connections[shard][slot] = Connection { generation, remembered, ..Connection::default() };
     }
