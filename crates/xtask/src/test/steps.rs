@@ -29,13 +29,13 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "tidy", about: "rules of the source tree", limit: minutes(1), run: tidy },
     Step { name: "fmt", about: "formatting", limit: minutes(2), run: fmt },
     Step { name: "clippy", about: "lints, as errors", limit: minutes(10), run: clippy },
-    Step { name: "test", about: "unit, integration and documentation tests", limit: minutes(15), run: test },
+    Step { name: "test", about: "unit, integration and documentation tests", limit: minutes(20), run: test },
     Step { name: "doc", about: "documentation builds, warnings as errors", limit: minutes(5), run: doc },
     Step { name: "loom", about: "every interleaving of the mailbox", limit: minutes(10), run: loom },
     Step { name: "examples", about: "the examples build", limit: minutes(10), run: examples },
     Step { name: "build", about: "the release server builds", limit: minutes(10), run: build },
     Step { name: "python", about: "Python websockets and curl", limit: minutes(10), run: python },
-    Step { name: "node", about: "Node's ws, and clients/js", limit: minutes(5), run: node },
+    Step { name: "node", about: "Node's ws, and clients/js", limit: minutes(10), run: node },
     Step { name: "c", about: "libwebsockets", limit: minutes(10), run: c },
     Step { name: "browser", about: "the page in Chromium", limit: minutes(10), run: browser },
     Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
@@ -47,7 +47,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "slow", about: "a client beside 1,000 slow ones", limit: minutes(10), run: slow_clients },
     Step { name: "tls", about: "testssl.sh and sslyze", limit: minutes(15), run: scan_tls },
-    Step { name: "fuzz", about: "each fuzz target for a moment", limit: minutes(10), run: fuzz },
+    Step { name: "fuzz", about: "each fuzz target for a moment", limit: minutes(20), run: fuzz },
     Step { name: "miri", about: "unsafe code under Miri", limit: minutes(10), run: miri },
     Step { name: "deny", about: "licences and sources of dependencies", limit: minutes(2), run: deny },
 ];
@@ -195,7 +195,7 @@ fn measurements(files: &[SourceFile]) -> Vec<(String, String)> {
 /// Each target for a moment, from its seeds; all are built at once. What libFuzzer finds goes to `fuzz/corpus`, which is
 /// not kept.
 fn fuzz(context: &Context, deadline: Deadline) -> Outcome {
-    const SECONDS_EACH: &str = "-max_total_time=10";
+    const SECONDS_EACH: &str = "-max_total_time=5";
     let tools = match provision::cargo_fuzz(context, deadline) {
         Ok(tools) => tools,
         Err(reason) => return Outcome::Skipped(reason),
