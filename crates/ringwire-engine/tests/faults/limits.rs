@@ -87,11 +87,12 @@ fn more_connections_than_descriptors() {
     }
     let _turn = take_turn();
     let program = std::env::current_exe().expect("this program's path");
+    let (_, modules) = module_path!().split_once("::").expect("it is a module of a test");
     let command = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --ignored --exact --nocapture \"$1\"");
     let mut child = Command::new("sh")
         .args(["-c", &command])
         .arg(program)
-        .arg("limits::serve_until_standard_input_ends")
+        .arg(format!("{modules}::serve_until_standard_input_ends"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
