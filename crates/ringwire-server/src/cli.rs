@@ -85,7 +85,7 @@ pub struct ServeFlags {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub feed_start_subscribers: Option<String>,
     /// What becomes of a subscriber that reads too slowly: `drop` leaves messages out for it, `disconnect` ends it,
-    /// `latest` gives it only the latest of each key; where no rule of [[topics]] says otherwise [default: drop]
+    /// `latest` gives it only the latest of each key; where no rule of `[[topics]]` says otherwise [default: drop]
     #[arg(long, value_name = "drop|disconnect|latest")]
     pub slow: Option<String>,
     /// Which pages may connect: `any`, `same` (those of this server's own host and port), or origins such as
@@ -101,7 +101,7 @@ pub struct ServeFlags {
     /// Serve whoever can reach an address beyond this machine, though no token or key protects it
     #[arg(long)]
     pub insecure: bool,
-    /// Take JWTs that are signed with this secret (HS256); other keys are named in the file's [auth]
+    /// Take JWTs that are signed with this secret (HS256); other keys are named in the file's `[auth]`
     #[arg(long, value_name = "SECRET", env = "RINGWIRE_HMAC_SECRET", hide_env_values = true)]
     pub hmac_secret: Option<String>,
 }

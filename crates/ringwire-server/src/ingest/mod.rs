@@ -1,7 +1,7 @@
 //! The ways in besides clients' connections: datagrams, a Unix socket, upstream servers.
 //!
-//! [`Ingest::open`] takes what can be taken by others, ports and files, before the server is ready, so that it does not
-//! begin without them; [`Ingest::start`] has them published from. What they are doing stands in their [`Source`]s, for
+//! `Ingest::open` takes what can be taken by others, ports and files, before the server is ready, so that it does not
+//! begin without them; `Ingest::start` has them published from. What they are doing stands in their [`Source`]s, for
 //! `/health` and `/metrics`. docs/ingest.md says how each is used.
 //!
 //! What they must never do: hold a shard up; keep more than a bounded part of what a peer sends; drop something without

@@ -6,7 +6,7 @@
 //!
 //! When the disk fails, or is so slow that the buffer is full, nothing waits: the journal is *degraded*. What is published
 //! then is counted and not kept on disk, its tickets are settled as such, and every topic waits to be written anew
-//! ([`checkpoint`](super::checkpoint)). Once all are, everything that topics hold is on disk again.
+//! (`checkpoint`). Once all are, everything that topics hold is on disk again.
 //!
 //! What this file must never do: make a publisher wait for a disk; settle a ticket as durable that is not.
 

@@ -1,7 +1,7 @@
 //! Requests: what a client's messages ask for, as types.
 //!
 //! A message is parsed by simd-json on a copy, as it parses in place and takes escapes apart; a publish's `data` and a
-//! subscriber's `info` are slices of the message as it came, found by [`scan`](super::scan), and are never written anew.
+//! subscriber's `info` are slices of the message as it came, found by `scan`, and are never written anew.
 //! Strings without escapes, numbers and flags are read from the tape, without an allocation. Only lists of topics, and
 //! base64, take memory.
 //!
