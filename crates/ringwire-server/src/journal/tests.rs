@@ -448,7 +448,7 @@ fn a_checkpoint_that_retention_overtakes_has_no_hole() {
 fn overtake(more: u64) {
     let scratch = Scratch::new("overtaken");
     live(&scratch.0, "", 1_000_000, End::Killed, async |life| {
-        let text = "x".repeat(10_000);
+        let text = "x".repeat(30_000);
         for _ in 0..60 {
             life.say("short.x", &text);
         }
