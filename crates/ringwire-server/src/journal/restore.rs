@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ringwire_hub::{Appended, Entry as HubEntry, Resumes, Subject, Topic, TopicName};
 
@@ -57,10 +58,8 @@ pub fn open(options: &JournalOptions) -> Result<Opened, FolderError> {
     Record::Checkpoint { segment: found.segments.first().map_or(number, |(first, _)| *first) }.write(&mut mark);
     let file = folder.begin(Header { number, previous_bytes }, &mark).map_err(failed)?;
     let journal = Arc::new(Journal::new(options.buffer_bytes_max, found.next_topic, number));
-    let stored = found.topics.iter().flat_map(|topic| topic.states.iter().chain(&topic.log));
-    let held_bytes = stored.map(|entry| entry.record_bytes() as u64).sum();
     let begun = Begun { file, number, position: (HEADER_BYTES + mark.len()) as u64 };
-    let writer = Writer::new(Arc::clone(&journal), folder, options, begun, found.segments, held_bytes);
+    let writer = Writer::new(Arc::clone(&journal), folder, options, begun, found.segments);
     let contents = Contents { topics: found.topics, is_closed: found.is_closed, notes: found.notes };
     Ok(Opened { journal, writer, contents })
 }
@@ -106,6 +105,7 @@ fn restore_topic(
     let sink = journal.known_topic(replayed.id, &name, epoch, replayed.keyed);
     let topic = broker.reopen(&name, epoch, resumes, Arc::clone(&sink)).map_err(|error| error.to_string())?;
     let (mut count, mut bound) = (0, BTreeMap::new());
+    let mut bytes = Vec::with_capacity(replayed.log.len());
     let mut fault = None;
     for stored in replayed.states.iter().chain(&replayed.log) {
         fault = put_back(&topic, stored).err();
@@ -117,6 +117,7 @@ fn restore_topic(
             bound.insert(entry.key.to_vec(), entry.bound && entry.kind == EntryKind::Update);
         }
         count += 1;
+        bytes.push((entry.seq, stored.record_bytes() as u64));
     }
     if fault.is_none() {
         topic.restore_last_seq(replayed.last_seq);
@@ -128,6 +129,11 @@ fn restore_topic(
         // With it the topic's new epoch is written.
         sink.note(&Record::Cut { topic: sink.id(), last_seq: topic.last_seq() });
     }
+    // Retention has let go what was in the journal only because nothing had been removed there yet.
+    let (first_seq, (_, keys)) = (topic.first_seq(), topic.keys());
+    let log_bytes: u64 = bytes.iter().filter(|(seq, _)| *seq >= first_seq).map(|(_, bytes)| bytes).sum();
+    let key_bytes: u64 = keys.iter().map(|key| (key.history.len() + key.name.len()) as u64).sum();
+    journal.held_bytes.fetch_add(log_bytes + key_bytes, Ordering::Relaxed);
     remove_bound(&topic, bound, publisher, now_us);
     fault.map_or(Ok(count), Err)
 }

@@ -68,6 +68,8 @@ pub struct Journal {
     waiting: AtomicU64,
     pub(super) wake: Notify,
     topics: Mutex<BTreeMap<u32, Weak<TopicJournal>>>,
+    /// Bytes that a checkpoint would write, about: as of the last one, or the start.
+    pub(super) held_bytes: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) written_bytes: AtomicU64,
     pub(super) writes: AtomicU64,
@@ -150,6 +152,7 @@ impl Journal {
             waiting: zero(),
             wake: Notify::new(),
             topics: Mutex::default(),
+            held_bytes: zero(),
             bytes: zero(),
             written_bytes: zero(),
             writes: zero(),

@@ -377,6 +377,29 @@ fn segments_that_hold_nothing_any_more_are_removed_and_nothing_is_lost() {
 }
 
 #[test]
+fn the_journal_does_not_grow_from_restart_to_restart() {
+    let scratch = Scratch::new("lives");
+    let mut sizes = Vec::new();
+    for life in 1..=12 {
+        live(&scratch.0, "segment_bytes = 65536\nfsync = \"never\"", life * 1_000_000, End::Killed, async |life| {
+            life.write();
+            let mut ticket = 0;
+            for nth in 0..1_500 {
+                ticket = life.say("short.x", &format!("{nth:0100}"));
+                if nth % 100 == 0 {
+                    life.decided(ticket).await;
+                }
+            }
+            life.decided(ticket).await;
+        });
+        let files = std::fs::read_dir(&scratch.0).unwrap();
+        sizes.push(files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>());
+    }
+    // 50 entries of some 200 bytes are held, and a life writes some 300 KB.
+    assert!(sizes.iter().all(|bytes| *bytes < 700_000), "{sizes:?}");
+}
+
+#[test]
 fn a_buffer_that_is_full_degrades_the_journal_and_it_heals_whole() {
     let scratch = Scratch::new("overflow");
     let more = "buffer_bytes_max = 1048576";

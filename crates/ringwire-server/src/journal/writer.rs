@@ -45,8 +45,6 @@ pub struct Writer {
     position: u64,
     /// Earlier segments with their lengths, the oldest first.
     sealed: Vec<(u64, u64)>,
-    /// Bytes that a checkpoint would write, as of the last one.
-    held_bytes: u64,
 }
 
 /// A segment that has begun.
@@ -80,7 +78,6 @@ impl Writer {
         options: &JournalOptions,
         begun: Begun,
         sealed: Vec<(u64, u64)>,
-        held_bytes: u64,
     ) -> Self {
         Self {
             journal,
@@ -91,7 +88,6 @@ impl Writer {
             number: begun.number,
             position: begun.position,
             sealed,
-            held_bytes,
         }
     }
 
@@ -223,7 +219,7 @@ impl Writer {
     /// Whether more than half of what the segments have is not held any more, with two segments of grace.
     fn is_half_dead(&self) -> bool {
         let sealed: u64 = self.sealed.iter().map(|(_, bytes)| bytes).sum();
-        sealed > 2 * self.held_bytes + 2 * self.segment_bytes
+        sealed > 2 * self.journal.held_bytes.load(Ordering::Relaxed) + 2 * self.segment_bytes
     }
 
     /// All that is held stands from the checkpoint on, durably: what is before can go.
@@ -232,7 +228,7 @@ impl Writer {
         if !self.journal.healed() {
             return;
         }
-        self.held_bytes = checkpoint.bytes;
+        self.journal.held_bytes.store(checkpoint.bytes, Ordering::Relaxed);
         let old: Vec<u64> = self.sealed.iter().map(|(number, _)| *number).filter(|n| *n < checkpoint.segment).collect();
         self.sealed.retain(|(number, _)| *number >= checkpoint.segment);
         // What cannot be removed takes space and does no harm.
