@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringwire_codec::deflate::Deflate;
 use ringwire_codec::extension::Negotiator;
@@ -11,7 +12,7 @@ use ringwire_codec::handshake::Policy;
 use ringwire_engine::{Engine, Limits, ShardInfo, StartError};
 use ringwire_hub::ShardId;
 use ringwire_ring::linux::avoid_huge_pages;
-use ringwire_ring::wall_clock_us;
+use ringwire_ring::{Clock, Instant, wall_clock_us};
 
 use crate::auth::{Access, KeyFiles, Users};
 use crate::broker::{Broker, Mail};
@@ -23,6 +24,13 @@ use crate::journal::{self, Writer};
 use crate::options::{Encryption, Options};
 use crate::service::Service;
 use crate::tls::Certificate;
+
+/// How long the server waits for a port that is in use. The kernel takes a ring down, and with it the listening socket that
+/// the ring accepts from, some milliseconds after the ring's process is gone: a server that was killed and is started again
+/// at once meets the socket of the one before it.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
+/// How soon it looks again.
+const ADDRESS_RETRY: Duration = Duration::from_millis(5);
 
 /// Serves until a signal ends it.
 ///
@@ -89,7 +97,8 @@ fn start(options: &Options, certificate: Option<&Certificate>, broker: &Arc<Brok
         }
     }
     let slots = engine.limits.connections_max + Limits::REFUSALS;
-    options.addresses().try_for_each(is_free).map_err(|error| start_failure(&error))?;
+    let clock = Clock::start();
+    options.addresses().try_for_each(|address| await_free(address, &clock)).map_err(|error| start_failure(&error))?;
     let (broker, native) = (Arc::clone(broker), options.native);
     let common = Policy { origin: options.origin.clone(), ..Policy::default() };
     let deflate = options.deflate.connections;
@@ -103,10 +112,18 @@ fn start(options: &Options, certificate: Option<&Certificate>, broker: &Arc<Brok
     ringwire_engine::start(engine, make).map_err(|error| start_failure(&error))
 }
 
-/// Whether nobody listens on `address`. Shards share their ports (`SO_REUSEPORT`), and so would two servers of one
-/// user, each getting some of the connections; a listener that does not share finds out.
-fn is_free(address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address).map(drop).map_err(|error| StartError::Listen(address, error))
+/// Waits until nobody listens on `address`, [`ADDRESS_PATIENCE`] from the clock's start at most. Shards share their ports
+/// (`SO_REUSEPORT`), and so would two servers of one user, each getting some of the connections; a listener that does not
+/// share finds out.
+fn await_free(address: SocketAddr, clock: &Clock) -> Result<(), StartError> {
+    loop {
+        let Err(error) = TcpListener::bind(address) else { return Ok(()) };
+        let waited = clock.now().since(Instant::default());
+        if error.kind() != ErrorKind::AddrInUse || waited >= ADDRESS_PATIENCE {
+            return Err(StartError::Listen(address, error));
+        }
+        std::thread::park_timeout(ADDRESS_RETRY);
+    }
 }
 
 /// What to say of a server that cannot start, and what to do about it.

@@ -93,6 +93,20 @@ fn a_busy_port_is_named() {
 }
 
 #[test]
+fn after_a_kill_it_starts_at_once_on_the_same_port() {
+    let mut server = Server::start(&[]);
+    for _ in 0..20 {
+        let sockets = ["/ws/a", "/pub/a", "/echo", "/connect"].map(|target| server.socket(target));
+        let mut command = ringwire();
+        command.args(["serve", "--listen", &server.address.to_string(), "--feed", "none", "--shards", "2"]);
+        // Killed and reaped, with its connections open.
+        drop(server);
+        server = Server::of(Process::start(command));
+        drop(sockets);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let (words, code) = failure(&["--listen", "127.0.0.1:0", "--feed", "nowhere.jsonl"]);
     assert_eq!(code, 1);
