@@ -5,6 +5,7 @@
 //! patch of the masked numbers, not a new frame.
 
 mod json;
+pub mod stamp;
 
 use ringwire_codec::{MaskKey, Opcode, encode_frame, frame_bytes};
 
