@@ -1,7 +1,9 @@
 //! How the bytes of a connection become messages.
 
 use ringwire_codec::extension::Extension;
-use ringwire_codec::{Decoder, DecoderLimits, Event, Role};
+use ringwire_codec::{self as codec, Decoder, DecoderLimits, Event, Role};
+
+use crate::clients::Message;
 
 /// How the bytes of a connection become messages, with what is left of the last ones.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(crate) enum Framing {
 /// What came in.
 pub(crate) enum Incoming<'a> {
     /// A whole message.
-    Message(&'a [u8]),
+    Message(Message<'a>),
     /// A ping, to be answered.
     Ping(&'a [u8]),
 }
@@ -38,7 +40,7 @@ impl Framing {
         let (decoder, extension) = match self {
             Framing::WebSocket { decoder, extension } => (decoder, extension),
             Framing::Fixed { bytes: message_bytes, partial } => {
-                cut(bytes, *message_bytes, partial, |message| each(Incoming::Message(message)));
+                cut(bytes, *message_bytes, partial, |bytes| each(Incoming::Message(Message { bytes, is_text: false })));
                 return Ok(());
             }
         };
@@ -49,7 +51,10 @@ impl Framing {
             read += step.consumed;
             match step.event {
                 None | Some(Event::Pong(_)) => {}
-                Some(Event::Message(message)) => each(Incoming::Message(message.bytes())),
+                Some(Event::Message(message)) => {
+                    let is_text = matches!(message, codec::Message::Text(_));
+                    each(Incoming::Message(Message { bytes: message.bytes(), is_text }));
+                }
                 Some(Event::Ping(payload)) => each(Incoming::Ping(payload)),
                 Some(Event::Close(frame)) => {
                     let said = frame.map_or("no code".to_owned(), |frame| format!("{} {}", frame.code, frame.reason));

@@ -5,17 +5,18 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::ringwire_command;
-use ringload::clients::{Clients, ClientsOptions, Outbox, Workload};
+use ringload::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
 use ringload::connect::Connector;
 use ringload::server::Server;
 use ringload::target::Target;
 use ringload::usage::Process;
 use ringload::workload::laggards::{Laggards, LaggardsOptions};
 use ringwire_codec::{MaskKey, Opcode, encode_frame};
-use ringwire_ring::{Instant, Wait};
+use ringwire_ring::{Clock, Instant, Wait};
 
 const CONFIG: &str = "[[topics]]\nmatch = \"book.>\"\nkind = \"keyed\"\nslow = \"latest\"\n";
 const SUBSCRIBE: &str =
@@ -36,13 +37,13 @@ const CONNECTION_BYTES_MAX: u64 = 2_048 + 16 * 1024;
 struct Deaf;
 
 impl Workload for Deaf {
-    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, payload: &[u8], _: Instant) {
-        let told = String::from_utf8_lossy(payload);
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, message: Message<'_>, _: Instant) {
+        let told = String::from_utf8_lossy(message.bytes);
         assert!(told.contains(r#""type":"heartbeat""#), "the publisher is told {told}");
     }
 
-    fn on_ended(&mut self, _: usize, reason: &str) {
-        panic!("the publisher's connection ended: {reason}");
+    fn on_ended(&mut self, _: &mut Outbox<'_>, _: usize, end: &End) {
+        panic!("the publisher's connection ended: {end:?}");
     }
 }
 
@@ -58,11 +59,15 @@ fn growth(subscribers: usize) -> u64 {
     let target = Target::parse(&server.url).expect("a valid URL");
     std::fs::remove_dir_all(&folder).expect("what has been read can go");
 
-    let sizes = ClientsOptions { connections_max: 1, receive_buffers: 64, receive_buffer_bytes: 4096 };
+    let sizes = ClientsOptions {
+        connections_max: 1,
+        receive_buffers: 64,
+        receive_buffer_bytes: 4096,
+        clock: Clock::start(),
+        connecting_max: ClientsOptions::CONNECTING_MAX,
+    };
     let mut clients = Clients::new(sizes).expect("io_uring");
-    let mut connector = Connector::new(&target);
-    let protocol = connector.protocol();
-    clients.add(connector.open().expect("the server accepts"), protocol, 0, &mut Deaf).expect("room");
+    clients.outbox().open(&Arc::new(Door::new(target.clone())));
     let process = Process::new(server.pid()).expect("the server runs");
     // The log is filled before anything is measured.
     let mut number = 0;

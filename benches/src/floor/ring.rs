@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use ringwire_ring::linux::{Ring, RingOptions};
-use ringwire_ring::{Completion, Data, Driver, Event, ListenOptions, Op, Socket, Staged, Wait};
+use ringwire_ring::{Clock, Completion, Data, Driver, Event, ListenOptions, Op, Socket, Staged, Wait};
 
 use super::RECEIVE_BYTES;
 
@@ -65,6 +65,7 @@ impl RingEcho {
             sockets_max: CONNECTIONS_MAX,
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: RECEIVE_BYTES as u32,
+            clock: Clock::start(),
         })
         .map_err(|error| error.to_string())?;
         let options =

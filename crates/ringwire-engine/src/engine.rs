@@ -13,7 +13,7 @@ use ringwire_ring::linux::{
     Features, Ring, RingOptions, RingWaker, Termination, Unavailable, allowed_cores, pin_to_core,
     raise_descriptor_limit,
 };
-use ringwire_ring::{Driver, Waker};
+use ringwire_ring::{Clock, Driver, Waker};
 
 use crate::handler::Handler;
 use crate::mailbox::{Mailbox, Mailboxes, Post};
@@ -219,6 +219,7 @@ fn set_up<H: Handler>(
         sockets_max: options.limits.connections_max + Limits::REFUSALS,
         receive_buffers: options.receive_buffers,
         receive_buffer_bytes: options.receive_buffer_bytes,
+        clock: Clock::start(),
     })
     .map_err(StartError::Unavailable)?;
     let features = ring.features().clone();

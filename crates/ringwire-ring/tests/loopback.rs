@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ringwire_ring::linux::{Ring, RingOptions};
-use ringwire_ring::{Completion, Data, Driver, Event, ListenOptions, Op, Shared, Socket, Staged, Wait, Waker};
+use ringwire_ring::{Clock, Completion, Data, Driver, Event, ListenOptions, Op, Shared, Socket, Staged, Wait, Waker};
 
 const BUFFERS: u16 = 8;
 const BUFFER_BYTES: u32 = 4096;
@@ -18,6 +18,7 @@ fn ring() -> Ring {
         sockets_max: 64,
         receive_buffers: BUFFERS,
         receive_buffer_bytes: BUFFER_BYTES,
+        clock: Clock::start(),
     };
     Ring::new(&options).expect("this machine has io_uring")
 }

@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use ringwire_ring::{Instant, Wait};
+use ringwire_ring::{Clock, Instant, Wait};
 
 use super::{DRAIN, connect, kernel, pin};
-use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
-use crate::connect::Connector;
+use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
 use crate::histogram::Histogram;
 use crate::json::Json;
 use crate::meter::Meter;
@@ -71,11 +70,13 @@ pub fn run(options: &EchoOptions) -> Result<Report, String> {
         connections_max: options.connections,
         receive_buffers: 1024,
         receive_buffer_bytes: 16 * 1024,
+        clock: Clock::start(),
+        connecting_max: ClientsOptions::CONNECTING_MAX,
     })
     .map_err(|error| error.to_string())?;
     let mut echo = Echo::new(options)?;
-    let frame_bytes = echo.messages.frame(0).len();
-    connect(&mut clients, Connector::new(&options.target), options.connections, frame_bytes, &mut echo)?;
+    let door = Door { tcp_message_bytes: echo.messages.frame(0).len(), ..Door::new(options.target.clone()) };
+    connect(&mut clients, door, options.connections, &mut echo)?;
     let mut out = clients.outbox();
     for link in 0..options.connections {
         (0..options.depth).for_each(|_| echo.send(&mut out, link));
@@ -222,10 +223,10 @@ impl Echo {
 }
 
 impl Workload for Echo {
-    fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, payload: &[u8], at: Instant) {
+    fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, message: Message<'_>, at: Instant) {
         let number = match &self.messages {
-            Messages::Random(messages) if self.raw => messages.number_in_frame(payload),
-            messages => messages.number(payload),
+            Messages::Random(messages) if self.raw => messages.number_in_frame(message.bytes),
+            messages => messages.number(message.bytes),
         };
         let progress = self.links[link];
         match number {
@@ -258,8 +259,8 @@ impl Workload for Echo {
         }
     }
 
-    fn on_ended(&mut self, link: usize, reason: &str) {
+    fn on_ended(&mut self, _: &mut Outbox<'_>, link: usize, end: &End) {
         self.links[link].ended = true;
-        self.accounts.count_end(reason);
+        end.fault().into_iter().for_each(|fault| self.accounts.count_end(fault));
     }
 }

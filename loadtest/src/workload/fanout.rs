@@ -10,11 +10,11 @@
 
 use std::time::Duration;
 
-use ringwire_ring::{Instant, Wait};
+use ringwire_ring::{Clock, Instant, Wait};
 
 use super::laggards::{Laggards, LaggardsOptions};
 use super::{DRAIN, connect, kernel, pin};
-use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
+use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
 use crate::connect::Connector;
 use crate::histogram::Histogram;
 use crate::json::Json;
@@ -68,12 +68,14 @@ pub fn run(options: &FanoutOptions) -> Result<Report, String> {
         connections_max: options.subscribers + 1,
         receive_buffers: 1024,
         receive_buffer_bytes: 32 * 1024,
+        clock: Clock::start(),
+        connecting_max: ClientsOptions::CONNECTING_MAX,
     })
     .map_err(|error| error.to_string())?;
     let mut fanout = Fanout::new(options)?;
     let at_path = |path: &str| options.target.at_path(&format!("/{path}/{}", options.topic));
-    connect(&mut clients, Connector::new(&at_path("ws")?), options.subscribers, 0, &mut fanout)?;
-    connect(&mut clients, Connector::new(&at_path("pub")?), 1, 0, &mut fanout)?;
+    connect(&mut clients, Door::new(at_path("ws")?), options.subscribers, &mut fanout)?;
+    connect(&mut clients, Door::new(at_path("pub")?), 1, &mut fanout)?;
     let mut laggards = Laggards::open(options.laggards, Connector::new(&at_path("ws")?), None, clients.now())?;
 
     let start = clients.now();
@@ -244,7 +246,8 @@ impl Fanout {
 }
 
 impl Workload for Fanout {
-    fn on_message(&mut self, _: &mut Outbox<'_>, link: usize, payload: &[u8], at: Instant) {
+    fn on_message(&mut self, _: &mut Outbox<'_>, link: usize, message: Message<'_>, at: Instant) {
+        let payload = message.bytes;
         let Some(next) = self.next.get_mut(link) else {
             self.told.get_or_insert_with(|| String::from_utf8_lossy(payload).into_owned());
             return;
@@ -279,7 +282,7 @@ impl Workload for Fanout {
         }
     }
 
-    fn on_ended(&mut self, _: usize, reason: &str) {
-        self.accounts.count_end(reason);
+    fn on_ended(&mut self, _: &mut Outbox<'_>, _: usize, end: &End) {
+        end.fault().into_iter().for_each(|fault| self.accounts.count_end(fault));
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use ringwire_ring::{Clock, Instant};
 
 use super::{connect, kernel};
-use crate::clients::{Clients, ClientsOptions, Outbox, Workload};
-use crate::connect::{Connector, PER_SOURCE};
+use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
+use crate::connect::PER_SOURCE;
 use crate::histogram::Histogram;
 use crate::json::Json;
 use crate::meter::Meter;
@@ -60,12 +60,9 @@ pub fn run(options: &IdleOptions) -> Result<Report, String> {
             let first = thread * each;
             let count = each.min(options.connections - first);
             // One source address has ports for so many connections only.
-            let connector = match options.connections {
-                ..=PER_SOURCE => Connector::new(&options.target),
-                _ => Connector::spread(&options.target, first),
-            };
+            let door = Door { spread: options.connections > PER_SOURCE, ..Door::new(options.target.clone()) };
             let (says, stop) = (says.clone(), &stop);
-            running.push(scope.spawn(move || hold(connector, count, &says, stop)));
+            running.push(scope.spawn(move || hold(door, count, clock, &says, stop)));
         }
         let silence = measure(options, threads, &hears, &clock);
         stop.store(true, Ordering::Relaxed);
@@ -128,13 +125,14 @@ fn wait(hears: &Receiver<Result<(), String>>, time: Duration) -> Result<(), Stri
 
 /// One thread: opens its connections, says so, and holds them until `stop`.
 fn hold(
-    connector: Connector<'_>,
+    door: Door,
     count: usize,
+    clock: Clock,
     says: &Sender<Result<(), String>>,
     stop: &AtomicBool,
 ) -> Result<Accounts, String> {
     let mut silence = Silence::default();
-    let opened = open(connector, count, &mut silence);
+    let opened = open(door, count, clock, &mut silence);
     // Nobody hears it only if the run is over.
     let _ = says.send(opened.as_ref().map(drop).map_err(Clone::clone));
     let mut clients = opened?;
@@ -147,10 +145,16 @@ fn hold(
     Ok(accounts)
 }
 
-fn open(connector: Connector<'_>, count: usize, silence: &mut Silence) -> Result<Clients, String> {
-    let options = ClientsOptions { connections_max: count, receive_buffers: 64, receive_buffer_bytes: 1024 };
+fn open(door: Door, count: usize, clock: Clock, silence: &mut Silence) -> Result<Clients, String> {
+    let options = ClientsOptions {
+        connections_max: count,
+        receive_buffers: 64,
+        receive_buffer_bytes: 1024,
+        clock,
+        connecting_max: ClientsOptions::CONNECTING_MAX,
+    };
     let mut clients = Clients::new(options).map_err(|error| error.to_string())?;
-    connect(&mut clients, connector, count, 1, silence)?;
+    connect(&mut clients, door, count, silence)?;
     Ok(clients)
 }
 
@@ -160,9 +164,9 @@ struct Silence {
 }
 
 impl Workload for Silence {
-    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, _: &[u8], _: Instant) {}
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, _: Message<'_>, _: Instant) {}
 
-    fn on_ended(&mut self, _: usize, reason: &str) {
-        self.accounts.count_end(reason);
+    fn on_ended(&mut self, _: &mut Outbox<'_>, _: usize, end: &End) {
+        end.fault().into_iter().for_each(|fault| self.accounts.count_end(fault));
     }
 }

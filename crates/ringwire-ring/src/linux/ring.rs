@@ -47,6 +47,8 @@ pub struct RingOptions {
     pub receive_buffers: u16,
     /// Bytes of each. Memory of the ring: `receive_buffers * receive_buffer_bytes`, touched as traffic needs it.
     pub receive_buffer_bytes: u32,
+    /// What tells the time. Instants of rings with the same clock compare.
+    pub clock: Clock,
 }
 
 /// Fewest completion queue entries, for rings with few sockets.
@@ -137,7 +139,7 @@ impl Ring {
             listeners: Vec::new(),
             adopted: 0,
             completion_entries,
-            clock: Clock::start(),
+            clock: options.clock,
             turn: 0,
             failed: None,
             drained: true,
