@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod cli;
 pub mod clients;
 pub mod compare;

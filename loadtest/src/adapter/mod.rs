@@ -1,0 +1,110 @@
+//! What servers speak: the same workload against each of them.
+//!
+//! An [`Adapter`] says which connections a session needs; a [`Line`] is the protocol of one connection. A line does no
+//! input or output: it hears messages and says frames, so its tests need no server. What is published is the same for
+//! all of them, JSON that can be found in whatever a server puts around it, so a line does not take deliveries apart:
+//! it tells them from what is said beside them.
+//!
+//! What these files must never do: take a server's refusal for a message; allocate for each publish.
+
+pub mod path;
+mod say;
+
+use std::fmt::Debug;
+
+use crate::clients::{Door, Message};
+use crate::target::Target;
+
+pub use say::Say;
+
+/// What a kind of server speaks.
+pub trait Adapter: Send + Sync + Debug {
+    /// What it is called on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The connections that a session needs at this target. Each topic that it subscribes to is in exactly one of them,
+    /// and so is each that it publishes to.
+    ///
+    /// # Errors
+    /// What the protocol cannot do, as the user reads it.
+    fn lines(&self, base: &Target, session: &Needs<'_>) -> Result<Vec<LineSpec>, String>;
+}
+
+/// What a session wants of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// Its number in the run.
+    pub session: usize,
+    /// The topics that it subscribes to, each once.
+    pub subscribes: &'a [&'a str],
+    /// The topics that it publishes to, each once.
+    pub publishes: &'a [&'a str],
+}
+
+/// A connection of a session.
+#[derive(Debug)]
+pub struct LineSpec {
+    /// Where and how to connect.
+    pub door: Door,
+    /// What is spoken there.
+    pub line: Box<dyn Line>,
+    /// Which of the session's subscriptions come in here: indices in [`Needs::subscribes`].
+    pub subscribes: Vec<usize>,
+    /// What the session publishes here: indices in [`Needs::publishes`].
+    pub publishes: Vec<usize>,
+}
+
+/// The protocol of one connection.
+pub trait Line: Send + Debug {
+    /// The WebSocket is open. Called once, before all else.
+    fn open(&mut self, say: &mut Say);
+
+    /// A message came in. Whether it may hold payloads is for the caller to look into.
+    ///
+    /// # Errors
+    /// What the server refused or got wrong, as the user reads it. The run ends with these words.
+    fn hear(&mut self, message: Message<'_>, say: &mut Say) -> Result<Heard, String>;
+
+    /// Whether all subscriptions are confirmed, as far as the protocol confirms any, and publishes may be said.
+    fn is_ready(&self) -> bool;
+
+    /// Publishes to a topic of the session, by its index in [`Needs::publishes`], which is one of this connection's.
+    /// `payload` is JSON without line breaks. Called only once the line is ready.
+    fn publish(&mut self, topic: usize, payload: &[u8], say: &mut Say);
+
+    /// The session ends: what is to be said before the WebSocket is closed.
+    fn leave(&mut self, say: &mut Say) {
+        let _ = say;
+    }
+}
+
+/// What a message was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It may hold payloads, one or several.
+    Payloads,
+    /// It holds none: an answer, a heartbeat.
+    Control,
+}
+
+/// The beginning of a message, for a fault's words.
+fn excerpt(message: &[u8]) -> String {
+    const CHARS_MAX: usize = 200;
+    let text = String::from_utf8_lossy(&message[..message.len().min(4 * CHARS_MAX)]);
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_whatever_the_message() {
+        assert_eq!(excerpt(b"{\"a\":1}"), "{\"a\":1}");
+        assert_eq!(excerpt("ж".repeat(5000).as_bytes()).chars().count(), 202);
+        assert_eq!(excerpt(b"a\xFF"), "a\u{FFFD}");
+    }
+}
