@@ -1,6 +1,8 @@
 //! What the measurements of the release server share: where its binary is, how it is started, and strace.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
+
+pub(crate) mod faulty;
 
 use std::collections::BTreeMap;
 use std::env;
