@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clients;
 pub mod compare;
 pub mod connect;
+pub mod find_max;
 mod framing;
 pub mod histogram;
 pub mod json;

@@ -1,5 +1,7 @@
 //! What a run found, for eyes and as JSON.
 
+pub mod html;
+
 use std::fmt::Write as _;
 
 use crate::histogram::Histogram;

@@ -4,10 +4,13 @@
 //! server once, beginning with another one than the round before, so that what drifts (clock speed, neighbours) meets
 //! all alike. Ratios are taken within a round; their median is the result and their range the spread.
 
+pub mod stats;
+
 use std::time::Duration;
 
 use ringwire_ring::linux::pin_to_core;
 
+use crate::compare::stats::Spread;
 use crate::json::Json;
 use crate::report::Report;
 use crate::server::{Server, ServerCommand};
@@ -48,17 +51,6 @@ pub struct Comparison {
     names: Vec<String>,
     rounds: Vec<Vec<Report>>,
     options: Json,
-}
-
-/// A figure over the rounds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    /// The middle one.
-    pub median: f64,
-    /// The least.
-    pub min: f64,
-    /// The greatest.
-    pub max: f64,
 }
 
 /// Runs the comparison on the calling thread, which is pinned to the load core afterwards. `progress` is told of each
@@ -146,7 +138,7 @@ impl Comparison {
     }
 
     fn figure(&self, of: impl Fn(&[Report]) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| of(round)).collect())
+        Spread::of(self.rounds.iter().map(|round| of(round))).expect("at least one round")
     }
 
     /// Figures, ratios to the last server, and every round's numbers.
@@ -196,29 +188,6 @@ impl Comparison {
     }
 }
 
-impl Spread {
-    /// # Panics
-    /// If there is no figure.
-    fn of(mut figures: Vec<f64>) -> Self {
-        figures.sort_by(f64::total_cmp);
-        let (Some(&min), Some(&max)) = (figures.first(), figures.last()) else { panic!("at least one round") };
-        let middle = figures.len() / 2;
-        let even = figures.len().is_multiple_of(2);
-        let median = if even { f64::midpoint(figures[middle - 1], figures[middle]) } else { figures[middle] };
-        Self { median, min, max }
-    }
-
-    fn to_json(self) -> Json {
-        Json::object([("median", self.median.into()), ("min", self.min.into()), ("max", self.max.into())])
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("{:.3} ({:.3} to {:.3})", self.median, self.min, self.max))
-    }
-}
-
 fn cpu_us(report: &Report) -> f64 {
     report.cost.server_us_per(report.messages).expect("a compared server's process is known")
 }
@@ -229,16 +198,4 @@ fn percentile_us(report: &Report, percent: f64) -> f64 {
 
 fn share(report: &Report, cpu: Option<Duration>) -> f64 {
     report.cost.share(cpu.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_figure_or_between_the_two_middle_ones() {
-        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
-        assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
-        assert_eq!(Spread::of(vec![7.0]).median, 7.0);
-    }
 }
