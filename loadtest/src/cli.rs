@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::compare::CompareOptions;
+use crate::measure::Process;
 use crate::server::ServerCommand;
 use crate::target::{Target, Wire};
-use crate::usage::Process;
 use crate::workload::echo::{EchoOptions, Length, Payload};
 use crate::workload::fanout::{FanoutOptions, Pace};
 use crate::workload::idle::IdleOptions;

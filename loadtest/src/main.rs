@@ -59,7 +59,7 @@ fn show(name: &str, report: &Report) {
     eprintln!(
         "{name:<20} {cpu:.3} us per message, {:.0} a second, busy: server {:.0} %, generator {:.0} %, others {:.0} %",
         report.rate(),
-        busy(report.cost.server_cpu),
+        busy(report.cost.server_cpu()),
         busy(Some(report.cost.own_cpu)),
         busy(Some(report.cost.others_cpu)),
     );

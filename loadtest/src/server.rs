@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringwire_ring::Clock;
 use ringwire_ring::linux::pin_to_core;
 
-use crate::usage::Process;
+use crate::measure::Process;
 
 /// How long a server may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(15);

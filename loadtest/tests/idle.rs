@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{ringwire_command, start_ringwire, start_secure_ringwire};
 use ringload::connect::{Connector, Opened};
-use ringload::meter::micros;
+use ringload::measure::micros;
 use ringload::report::Report;
 use ringload::server::Server;
 use ringload::target::{Target, Wire};
@@ -66,9 +66,9 @@ fn bytes_each_on(server: &Server, target: &Target, connections: usize) -> u64 {
     use_every_buffer(target);
     let before = process.resident_bytes().expect("the server runs");
     let report = hold(server, target, connections, SETTLE);
-    let after = report.cost.server_resident_bytes.expect("the server runs");
+    let after = report.cost.server.expect("the server runs").resident_bytes;
     let each = after.saturating_sub(before) / connections as u64;
-    let cpu = report.cost.server_cpu.expect("the server runs");
+    let cpu = report.cost.server_cpu().expect("the server runs");
     println!("{each} bytes each ({before} before, {after} after), {:.0} us of CPU time in 3 s", micros(cpu));
     // A single tick of the scheduler's clock is a millisecond and more.
     assert!(cpu < Duration::from_millis(1), "{} us of CPU time while nothing happened", micros(cpu));

@@ -12,10 +12,10 @@ use ringwire_ring::linux::pin_to_core;
 
 use crate::compare::stats::Spread;
 use crate::json::Json;
+use crate::measure::Machine;
 use crate::report::Report;
 use crate::server::{Server, ServerCommand};
 use crate::target::{Target, Wire};
-use crate::usage::Machine;
 use crate::workload::echo::{self, EchoOptions, Length, Payload};
 
 /// What to compare, and under which load.
@@ -155,7 +155,7 @@ impl Comparison {
                 ("p50_us", self.figure(|round| percentile_us(&round[index], 50.0)).to_json()),
                 ("p99_us", self.figure(|round| percentile_us(&round[index], 99.0)).to_json()),
                 ("rounds_server_cpu_us", per_round(cpu_us)),
-                ("rounds_server_cpu_share", per_round(|report| share(report, report.cost.server_cpu))),
+                ("rounds_server_cpu_share", per_round(|report| share(report, report.cost.server_cpu()))),
                 ("rounds_generator_cpu_share", per_round(|report| share(report, Some(report.cost.own_cpu)))),
                 ("rounds_others_cpu_share", per_round(|report| share(report, Some(report.cost.others_cpu)))),
             ]);

@@ -10,13 +10,11 @@ use ringwire_ring::{Clock, Instant, Wait};
 
 use super::{DRAIN, connect, kernel, pin};
 use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
-use crate::histogram::Histogram;
 use crate::json::Json;
-use crate::meter::Meter;
+use crate::measure::{Accounts, Histogram, Meter, Process};
 use crate::payload::{Messages, Numbered, NumberedJson};
-use crate::report::{Accounts, Report};
+use crate::report::Report;
 use crate::target::{Protocol, Target};
-use crate::usage::Process;
 
 /// How to echo.
 #[derive(Clone, Debug)]

@@ -16,13 +16,11 @@ use super::laggards::{Laggards, LaggardsOptions};
 use super::{DRAIN, connect, kernel, pin};
 use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
 use crate::connect::Connector;
-use crate::histogram::Histogram;
 use crate::json::Json;
-use crate::meter::Meter;
+use crate::measure::{Accounts, Histogram, Meter, Process};
 use crate::payload::Numbered;
-use crate::report::{Accounts, Report};
+use crate::report::Report;
 use crate::target::Target;
-use crate::usage::Process;
 
 /// How to publish and to whom.
 #[derive(Clone, Debug)]

@@ -15,12 +15,10 @@ use ringwire_ring::{Clock, Instant};
 use super::{connect, kernel};
 use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
 use crate::connect::PER_SOURCE;
-use crate::histogram::Histogram;
 use crate::json::Json;
-use crate::meter::Meter;
-use crate::report::{Accounts, Report};
+use crate::measure::{Accounts, Cost, Histogram, Meter, Process, micros};
+use crate::report::Report;
 use crate::target::Target;
-use crate::usage::Process;
 
 /// Most connections of a thread: a ring's, under the common limit of 20,000 descriptors.
 pub const PER_THREAD: usize = 19_900;
@@ -78,8 +76,9 @@ pub fn run(options: &IdleOptions) -> Result<Report, String> {
             accounts.ended_reason = accounts.ended_reason.or(end.ended_reason);
         }
         let each_bytes = resident_before
-            .zip(cost.server_resident_bytes)
+            .zip(cost.server.map(|server| server.resident_bytes))
             .map(|(before, after)| (after as f64 - before as f64) / options.connections as f64);
+        let server_cpu_us = cost.server_cpu().map(micros);
         Ok(Report {
             workload: "idle",
             target: options.target.to_string(),
@@ -92,7 +91,7 @@ pub fn run(options: &IdleOptions) -> Result<Report, String> {
             findings: vec![
                 ("resident_bytes_before", resident_before.into()),
                 ("resident_bytes_per_connection", each_bytes.into()),
-                ("server_cpu_us", cost.server_cpu.map(crate::meter::micros).into()),
+                ("server_cpu_us", server_cpu_us.into()),
             ],
         })
     })
@@ -104,7 +103,7 @@ fn measure(
     threads: usize,
     hears: &Receiver<Result<(), String>>,
     clock: &Clock,
-) -> Result<crate::meter::Cost, String> {
+) -> Result<Cost, String> {
     for _ in 0..threads {
         hears.recv().map_err(|_| "a generator's thread broke down".to_owned())??;
     }
