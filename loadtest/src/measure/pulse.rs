@@ -40,8 +40,8 @@ impl Beat {
     }
 
     #[inline]
-    pub(super) fn record(&mut self, nanos: u64) {
-        self.counts[coarse::bucket(nanos)] += 1;
+    pub(super) fn record(&mut self, bucket: usize, nanos: u64) {
+        self.counts[bucket] += 1;
         self.max = self.max.max(nanos);
     }
 
@@ -90,7 +90,7 @@ mod tests {
     fn what_is_taken_is_what_came_since_and_what_is_lost_stays() {
         let pulse = Pulse::default();
         let mut beat = Beat { messages: 3, bytes: 30, lost: 1, ..Beat::default() };
-        (1..=100).for_each(|us| beat.record(us * 1000));
+        (1..=100).for_each(|us| beat.record(coarse::bucket(us * 1000), us * 1000));
         pulse.add(&mut beat);
         assert_eq!((beat.messages, beat.count(), beat.max), (0, 0, 0));
         pulse.add(&mut Beat { messages: 4, lost: 2, ..Beat::default() });

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ringwire_ring::Instant;
 
+use super::coarse;
 use super::histogram::Histogram;
 use super::pulse::{Beat, Pulse};
 use super::timeline::Timeline;
@@ -67,6 +68,8 @@ pub struct SeriesReport {
 pub struct Recorder {
     span: Span,
     found: Recorded,
+    /// For each series, those of messages that were sent when they were due: both latencies are one.
+    prompt: Vec<Histogram>,
     pulse: Arc<Pulse>,
     beat: Beat,
     beat_at: Instant,
@@ -95,6 +98,7 @@ impl Recorder {
         let empty = |&name| SeriesReport { name, corrected: Histogram::default(), uncorrected: Histogram::default() };
         Self {
             span: Span::NEVER,
+            prompt: vec![Histogram::default(); names.len()],
             found: Recorded { series: names.iter().map(empty).collect(), ..Recorded::default() },
             pulse,
             beat: Beat::default(),
@@ -123,14 +127,20 @@ impl Recorder {
     #[inline]
     pub fn record(&mut self, series: Series, at: Instant, due: Instant, sent: Instant) {
         let corrected = at.as_nanos().saturating_sub(due.as_nanos());
+        let bucket = coarse::bucket(corrected);
         if series.0 == 0 {
-            self.beat.record(corrected);
+            self.beat.record(bucket, corrected);
         }
-        if self.span.measures(due) {
+        if !self.span.measures(due) {
+            return;
+        }
+        self.found.timeline.record(series.0, due, bucket, corrected);
+        if sent == due {
+            self.prompt[series.0].record(corrected);
+        } else {
             let report = &mut self.found.series[series.0];
             report.corrected.record(corrected);
             report.uncorrected.record(at.as_nanos().saturating_sub(sent.as_nanos()));
-            self.found.timeline.record(series.0, due, corrected);
         }
     }
 
@@ -177,7 +187,11 @@ impl Recorder {
     }
 
     /// What was recorded.
-    pub fn finish(self) -> Recorded {
+    pub fn finish(mut self) -> Recorded {
+        for (report, prompt) in self.found.series.iter_mut().zip(&self.prompt) {
+            report.corrected.merge(prompt);
+            report.uncorrected.merge(prompt);
+        }
         self.found
     }
 }
@@ -234,12 +248,16 @@ mod tests {
 
     #[test]
     fn what_was_due_outside_of_the_interval_does_not_count() {
-        let mut recorder = recorder();
-        for (due, counts) in [(999_999, 0), (1_000_000, 1), (1_999_999, 2), (2_000_000, 2)] {
-            recorder.record(Series(0), us(2_500_000), us(due), us(due));
-            recorder.late(us(due), us(due + 5));
-            let found = &recorder.found;
-            assert_eq!((found.series[0].corrected.count(), found.lateness.count()), (counts, counts), "{due}");
+        for (due, counts) in [(999_999, 0), (1_000_000, 1), (1_999_999, 1), (2_000_000, 0)] {
+            for sent in [due, due + 1] {
+                let mut recorder = recorder();
+                recorder.record(Series(0), us(2_500_000), us(due), us(sent));
+                recorder.late(us(due), us(due + 5));
+                let found = recorder.finish();
+                let series = &found.series[0];
+                let of_series = [series.corrected.count(), series.uncorrected.count()];
+                assert_eq!((of_series, found.lateness.count()), ([counts; 2], counts), "{due}");
+            }
         }
     }
 
