@@ -141,8 +141,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             Data::Staged(staged) => self.driver.staged(&staged)[sent..sent + kept].to_vec(),
             Data::Shared(shared) => {
                 let mut rest = Vec::new();
-                shared.tail(unsent).copy_to(&mut rest);
-                rest.truncate(kept);
+                shared.tail(unsent).head(kept).copy_to(&mut rest);
                 rest
             }
             Data::Owned { bytes, start } => bytes[start + sent..start + sent + kept].to_vec(),

@@ -83,6 +83,16 @@ impl Shared {
         Self { start, ..self }
     }
 
+    /// The first `len` bytes of the range.
+    ///
+    /// # Panics
+    /// If the range is shorter.
+    pub fn head(self, len: usize) -> Self {
+        assert!(len <= self.len(), "a head is no longer than its range");
+        let end = self.start + u32::try_from(len).expect("a range's length fits u32");
+        Self { end, ..self }
+    }
+
     /// Calls `each` with the bytes of the range, in order, in pieces of at most eight.
     pub fn for_each_piece(&self, mut each: impl FnMut(&[u8])) {
         let mut at = self.start as usize;

@@ -81,6 +81,31 @@ fn a_reader_that_is_slow_gets_every_event_whole() {
 }
 
 #[test]
+fn a_reader_that_is_slow_holds_the_rest_of_one_event() {
+    const READERS: usize = 32;
+    const EVENTS: usize = 1000;
+    let mut options = options();
+    options.notsent_lowat_bytes = Some(16 * 1024);
+    // What TLS has encrypted is kept whole.
+    if !crate::SECURE {
+        options.limits.memory_bytes_max = READERS * 4 * EVENT_BYTES;
+    }
+    let server = Server::start(options);
+    let mut readers: Vec<_> = (0..READERS).map(|_| open(&server)).collect();
+    server.post_all(|| Ask::Publish(EVENTS));
+    if !crate::SECURE {
+        server.wait(|seen| seen.shorts >= READERS, |_| ());
+    }
+    for reader in &mut readers {
+        let all = reader.body(Some(EVENTS * EVENT_BYTES));
+        assert!(all.ends_with(&event(EVENTS - 1)));
+    }
+    assert_eq!(server.seen(|seen| seen.reasons.clone()), [], "nobody is shed");
+    drop(readers);
+    server.finish();
+}
+
+#[test]
 fn what_a_peer_sends_on_a_stream_is_dropped_and_its_end_is_the_end() {
     let server = Server::start(options());
     let mut client = open(&server);
