@@ -1,9 +1,7 @@
 //! Opens connections, one after the other, with blocking sockets: a connection joins the ring once it is open.
 //!
-//! A port can be used once per pair of addresses, so from one source address some 28,000 connections reach one
-//! server (`net.ipv4.ip_local_port_range`). On loopback all of 127.0.0.0/8 is ours: [`Connector::spread`] takes a new
-//! source address after every [`PER_SOURCE`] connections. It binds each of them, the first too: the kernel gives a
-//! connection without an address none of the ports that are bound at any.
+//! For tests and for clients whose socket another one reads. On loopback [`Connector::spread`] takes a new source address
+//! after every [`PER_SOURCE`] connections.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -15,10 +13,11 @@ use ringwire_codec::http::Response;
 use ringwire_engine::tls::Session;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
+use crate::clients::source;
 use crate::target::{Protocol, Target, Wire};
 
-/// Connections from one source address: fewer than there are ports, for those of earlier runs are not free at once.
-pub const PER_SOURCE: usize = 12_000;
+pub use crate::clients::PER_SOURCE;
+
 /// How long connecting and each step of the handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest head of an answer.
@@ -68,7 +67,7 @@ impl<'a> Connector<'a> {
     /// # Errors
     /// What went wrong, as the user reads it.
     pub fn open(&mut self) -> Result<Opened, String> {
-        let source = self.is_spread.then(|| source_address(self.opened / PER_SOURCE));
+        let source = self.is_spread.then(|| source::address(self.opened / PER_SOURCE));
         self.opened += 1;
         let fault = |error: io::Error| format!("{}: connection {}: {error}", self.target, self.opened);
         let stream = connect(self.target.address, source).map_err(fault)?;
@@ -79,12 +78,6 @@ impl<'a> Connector<'a> {
         let opened = Line::open(stream, url, &self.target.wire).and_then(|line| line.shake_hands(url, nonce));
         opened.map_err(|reason| format!("{}: connection {}: {reason}", self.target, self.opened))
     }
-}
-
-/// The address of 127.0.1.0/24 and the networks behind it with this number.
-fn source_address(number: usize) -> Ipv4Addr {
-    let number = number % 60_000;
-    Ipv4Addr::new(127, 0, 1 + (number / 250) as u8, 1 + (number % 250) as u8)
 }
 
 fn connect(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {

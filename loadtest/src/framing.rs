@@ -14,6 +14,22 @@ pub(crate) enum Framing {
     Fixed { bytes: usize, partial: Vec<u8> },
 }
 
+impl Default for Framing {
+    /// That of a connection that nothing comes in on.
+    fn default() -> Self {
+        Self::fixed(1)
+    }
+}
+
+/// Why nothing more comes in.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The server has closed the WebSocket, and said this.
+    Closed(String),
+    /// It broke this rule.
+    Violation(String),
+}
+
 /// What came in.
 pub(crate) enum Incoming<'a> {
     /// A whole message.
@@ -36,7 +52,7 @@ impl Framing {
     ///
     /// # Errors
     /// Why the connection has ended: the server closed it, or broke a rule.
-    pub(crate) fn take(&mut self, bytes: &mut [u8], mut each: impl FnMut(Incoming<'_>)) -> Result<(), String> {
+    pub(crate) fn take(&mut self, bytes: &mut [u8], mut each: impl FnMut(Incoming<'_>)) -> Result<(), Stop> {
         let (decoder, extension) = match self {
             Framing::WebSocket { decoder, extension } => (decoder, extension),
             Framing::Fixed { bytes: message_bytes, partial } => {
@@ -47,7 +63,7 @@ impl Framing {
         let mut read = 0;
         while read < bytes.len() {
             let step = decoder.decode_with(&mut bytes[read..], extension.as_deref_mut());
-            let step = step.map_err(|violation| violation.to_string())?;
+            let step = step.map_err(|violation| Stop::Violation(violation.to_string()))?;
             read += step.consumed;
             match step.event {
                 None | Some(Event::Pong(_)) => {}
@@ -58,7 +74,7 @@ impl Framing {
                 Some(Event::Ping(payload)) => each(Incoming::Ping(payload)),
                 Some(Event::Close(frame)) => {
                     let said = frame.map_or("no code".to_owned(), |frame| format!("{} {}", frame.code, frame.reason));
-                    return Err(format!("the server closed the WebSocket: {}", said.trim_end()));
+                    return Err(Stop::Closed(said.trim_end().to_owned()));
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringwire_codec::deflate::{Deflate, DeflateOptions};
 use ringwire_codec::handshake::Url;
+use ringwire_codec::http::is_header;
 use ringwire_engine::tls::{Connector, Roots};
 
 /// Where to connect, and what is spoken there.
@@ -27,6 +28,10 @@ pub struct Wire {
     pub tls: Option<Connector>,
     /// permessage-deflate, which the server must agree to.
     pub deflate: Option<Arc<Deflate>>,
+    /// Further header fields of the opening handshake: name and value.
+    pub headers: Vec<(String, String)>,
+    /// Subprotocols to offer, the one liked best first. If any is offered, the server must agree to one.
+    pub subprotocols: Vec<String>,
 }
 
 impl Wire {
@@ -44,7 +49,41 @@ impl Wire {
         // decline.
         let offer = DeflateOptions { server_no_context_takeover: false, ..DeflateOptions::DEFAULT };
         let deflate = deflate.then(|| Arc::new(Deflate::new(offer)));
-        Ok(Self { tls: tls.transpose()?, deflate })
+        Ok(Self { tls: tls.transpose()?, deflate, ..Self::default() })
+    }
+
+    /// Adds a header field, as the command line has it: `Name: value`.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn add_header(&mut self, text: &str) -> Result<(), String> {
+        let field = text.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
+        let (name, value) = field
+            .filter(|(name, value)| is_header(name, value))
+            .ok_or_else(|| format!("--header {text:?}: 'Name: value' is needed"))?;
+        self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// Adds a token: `Authorization: Bearer TOKEN`.
+    ///
+    /// # Errors
+    /// If it cannot be in a header field.
+    pub fn add_token(&mut self, token: &str) -> Result<(), String> {
+        self.add_header(&format!("Authorization: Bearer {token}"))
+            .map_err(|_| "--token: it has characters that no header field may have".to_owned())
+    }
+
+    /// Adds a subprotocol to offer.
+    ///
+    /// # Errors
+    /// If it is no name for one.
+    pub fn add_subprotocol(&mut self, name: &str) -> Result<(), String> {
+        if !is_header(name, "") {
+            return Err(format!("--subprotocol {name:?}: a name of letters, digits and .-_~+!#$%&'*^`| is needed"));
+        }
+        self.subprotocols.push(name.to_owned());
+        Ok(())
     }
 }
 
@@ -137,6 +176,23 @@ mod tests {
         let target = Target::parse("ws://127.0.0.1:81/").unwrap();
         assert_eq!(target.at_path("/ws/a").unwrap().to_string(), "ws://127.0.0.1:81/ws/a");
         assert!(Target::parse("tcp://127.0.0.1:82").unwrap().at_path("/ws/a").is_err());
+    }
+
+    #[test]
+    fn what_is_added_to_the_handshake_is_read_or_refused() {
+        let mut wire = Wire::default();
+        wire.add_header("X-Room:  7 ").unwrap();
+        wire.add_token("abc").unwrap();
+        wire.add_subprotocol("chat.v1").unwrap();
+        let headers = [("X-Room", "7"), ("Authorization", "Bearer abc")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(
+            (wire.headers.as_slice(), wire.subprotocols.as_slice()),
+            (&headers[..], &["chat.v1".to_owned()][..])
+        );
+        assert!(wire.add_header("no colon").unwrap_err().contains("Name: value"));
+        assert!(wire.add_header("a b: c").is_err() && wire.add_header("A: b\r\nC: d").is_err());
+        assert!(wire.add_token("a\nb").unwrap_err().contains("--token"));
+        assert!(wire.add_subprotocol("a b").unwrap_err().contains("--subprotocol"));
     }
 
     #[test]

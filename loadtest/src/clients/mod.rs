@@ -4,25 +4,39 @@
 //! waits; then hands each message that came in to the [`Workload`], in place. What a socket does not take waits in
 //! that connection's backlog, in order. Pings are answered here.
 //!
-//! What this file must never do: lose bytes; take a connection that ended for one that is silent.
+//! Connections are opened in the ring beside those that are open, some at a time, and closed there: their numbers and
+//! descriptors are used again, so a thread may open any number of them one after the other. None of this costs the
+//! messages anything: a connection that is being opened, reads slowly or ends is another one's business.
+//!
+//! What this folder must never do: lose bytes; take a connection that ended for one that is silent; wait for one
+//! connection alone.
 
+mod core;
 mod door;
+mod handshake;
+mod link;
+mod opening;
+mod outbox;
+pub(crate) mod source;
+mod throttle;
+mod timers;
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ringwire_codec::{MaskKey, Opcode, encode_frame};
-use ringwire_engine::tls::{Session, Stream};
-use ringwire_ring::linux::{Ring, RingOptions, Unavailable};
-use ringwire_ring::{Clock, Completion, Data, Driver, Event, Instant, Op, Socket, Staged, Wait};
+use ringwire_engine::tls::Stream;
+use ringwire_ring::linux::{Ring, RingOptions, Unavailable, is_cancelled};
+use ringwire_ring::{Clock, Completion, Driver, Event, Instant, Wait};
 
-use crate::connect::{Connector, Opened};
-use crate::framing::{Framing, Incoming};
-use crate::target::Protocol;
+use crate::framing::{Framing, Incoming, Stop};
+
+use self::core::{Core, News};
+use link::Phase;
+use timers::Due;
 
 pub use door::{Door, End};
+pub use outbox::Outbox;
+pub use source::PER_SOURCE;
 
 /// What is done with messages.
 pub trait Workload {
@@ -56,7 +70,7 @@ pub struct Message<'a> {
 /// Sizes of a generator's ring.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientsOptions {
-    /// Most connections; kernel memory only.
+    /// Most connections at a time; kernel memory only, and bounded by `RLIMIT_NOFILE`.
     pub connections_max: usize,
     /// Provided buffers, a power of two.
     pub receive_buffers: u16,
@@ -71,132 +85,35 @@ pub struct ClientsOptions {
 impl ClientsOptions {
     /// A [`connecting_max`](Self::connecting_max) that no server's backlog is too short for.
     pub const CONNECTING_MAX: usize = 64;
-}
 
-#[derive(Debug)]
-struct Link {
-    socket: Socket,
-    framing: Framing,
-    /// What lies between the socket and the framing on a wss connection.
-    tls: Option<Box<Session>>,
-    /// What goes out with this turn.
-    staged: Staged,
-    /// What the socket did not take; it goes out before anything else.
-    backlog: Vec<u8>,
-    /// A send of an earlier backlog is in the kernel.
-    sending: bool,
-    /// We have said that we close it.
-    closing: bool,
-    ended: bool,
-}
-
-/// What a workload is to hear with the next turn.
-#[derive(Debug)]
-enum News {
-    Opened(Vec<u8>),
-    Ended(End),
+    /// The usual sizes for so many connections, whose messages are short.
+    pub fn new(connections_max: usize, clock: Clock) -> Self {
+        Self {
+            connections_max,
+            receive_buffers: 1024,
+            receive_buffer_bytes: 16 * 1024,
+            clock,
+            connecting_max: Self::CONNECTING_MAX,
+        }
+    }
 }
 
 /// Connections on a ring of the calling thread.
 #[derive(Debug)]
 pub struct Clients {
     core: Core,
+    /// How the bytes of each connection become messages. Not with the connections: a workload that is handed a message
+    /// in place may send on any of them.
+    framings: Vec<Framing>,
     /// What TLS makes of what is received, for as long as a call takes.
     opened: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Core {
-    ring: Ring,
-    links: Vec<Link>,
-    /// Connections that have something staged.
-    ready: Vec<u32>,
-    /// What TLS makes of what is sent, for as long as a call takes.
-    sealed: Vec<u8>,
-    news: VecDeque<(usize, News)>,
-}
-
-/// Where a workload sends.
-#[derive(Debug)]
-pub struct Outbox<'a> {
-    core: &'a mut Core,
-}
-
-impl Outbox<'_> {
-    /// Begins to open a connection and says its number. The workload hears of it with a later turn: that it is open, or
-    /// has ended.
-    pub fn open(&mut self, door: &Arc<Door>) -> usize {
-        self.core.open(door)
-    }
-
-    /// Sends bytes, a whole frame of the client's, on a connection with the next turn. On a connection that has ended
-    /// they go nowhere.
-    pub fn send(&mut self, link: usize, bytes: &[u8]) {
-        let Core { ring, links, ready, sealed, .. } = &mut *self.core;
-        let connection = &mut links[link];
-        if connection.ended {
-            return;
-        }
-        let bytes = match &mut connection.tls {
-            None => bytes,
-            Some(session) => {
-                sealed.clear();
-                // A session that has failed says so when its connection next receives; until then it sends nothing.
-                if session.transmit(bytes, sealed).is_err() {
-                    return;
-                }
-                &sealed[..]
-            }
-        };
-        if connection.sending || !connection.backlog.is_empty() {
-            connection.backlog.extend_from_slice(bytes);
-            return;
-        }
-        if connection.staged.is_empty() {
-            ready.push(link as u32);
-        }
-        ring.stage().append(&mut connection.staged, &[bytes]);
-    }
-
-    /// Closes a WebSocket (close 1000), behind what was sent: it ends when the server has agreed, or after a second.
-    pub fn close(&mut self, link: usize) {
-        if !self.core.links[link].ended && !std::mem::replace(&mut self.core.links[link].closing, true) {
-            let mut frame = Vec::new();
-            encode_frame(&mut frame, Opcode::Close, &1000u16.to_be_bytes(), Some(MaskKey::new([1, 2, 3, 4])));
-            if matches!(self.core.links[link].framing, Framing::WebSocket { .. }) {
-                self.send(link, &frame);
-            }
-        }
-    }
-
-    /// Ends a connection with no more words.
-    pub fn abort(&mut self, link: usize) {
-        if !self.core.links[link].ended {
-            self.core.news.push_back((link, News::Ended(End::Closed)));
-        }
-    }
-
-    /// From now on at most so many bytes a second (0: none) are read of this connection.
-    pub fn throttle(&mut self, link: usize, bytes_per_second: u64) {
-        let _ = (link, bytes_per_second);
-    }
-
-    /// Bytes that the socket has not taken.
-    pub fn backlog_bytes(&self, link: usize) -> usize {
-        self.core.links[link].backlog.len()
-    }
-
-    /// The current instant.
-    pub fn now(&self) -> Instant {
-        self.core.ring.now()
-    }
 }
 
 impl Clients {
     /// A ring for the calling thread, without connections.
     ///
     /// # Errors
-    /// Why there is no io_uring, and what to do.
+    /// Why there is no io_uring, or no such ring, and what to do.
     pub fn new(options: ClientsOptions) -> Result<Self, Unavailable> {
         let ring = Ring::new(&RingOptions {
             submission_entries: 1024,
@@ -205,18 +122,22 @@ impl Clients {
             receive_buffer_bytes: options.receive_buffer_bytes,
             clock: options.clock,
         })?;
-        let core = Core { ring, links: Vec::new(), ready: Vec::new(), sealed: Vec::new(), news: VecDeque::new() };
-        Ok(Self { core, opened: Vec::new() })
+        Ok(Self { core: Core::new(ring, options.connecting_max), framings: Vec::new(), opened: Vec::new() })
     }
 
-    /// Where to send outside of a workload's answers.
+    /// How long a connection may take to open, from when it begins to connect: 10 s unless this says otherwise.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.core.patience = patience;
+    }
+
+    /// Where to open and send outside of a workload's answers.
     pub fn outbox(&mut self) -> Outbox<'_> {
         Outbox { core: &mut self.core }
     }
 
     /// The current instant.
     pub fn now(&self) -> Instant {
-        self.core.ring.now()
+        self.core.now()
     }
 
     /// Sends what is to be sent, waits for something to come in, and handles it.
@@ -224,21 +145,20 @@ impl Clients {
     /// # Errors
     /// If the kernel refuses to go on.
     pub fn turn(&mut self, wait: Wait, workload: &mut impl Workload) -> io::Result<()> {
+        self.core.open_waiting();
         self.core.transmit();
-        workload.on_enter(self.core.ring.now());
-        self.core.ring.enter(if self.core.news.is_empty() { wait } else { Wait::No })?;
-        let at = self.core.ring.now();
+        let wait = self.wait_for(wait);
+        workload.on_enter(self.core.now());
+        self.core.ring.enter(wait)?;
+        let at = self.core.now();
         while let Some((link, news)) = self.core.news.pop_front() {
-            match news {
-                News::Opened(mut first_bytes) => {
-                    workload.on_open(&mut self.outbox(), link, at);
-                    self.on_bytes(link, &mut first_bytes, at, workload);
-                }
-                News::Ended(end) => self.end(link, end, workload),
-            }
+            self.on_news(link as usize, news, at, workload);
         }
         while let Some(completion) = self.core.ring.complete() {
             self.on_completion(completion, at, workload);
+        }
+        while let Some(timer) = self.core.due(at) {
+            self.on_due(timer.link as usize, timer.due, at, workload);
         }
         Ok(())
     }
@@ -254,17 +174,33 @@ impl Clients {
         Ok(())
     }
 
-    /// Says good-bye on every WebSocket (close 1000) and gives the servers a moment to hear it.
+    /// Closes every connection and waits until all have ended: a second at most, and a moment for each that is still
+    /// being opened.
     ///
     /// # Errors
     /// If the kernel refuses to go on.
     pub fn close(mut self, workload: &mut impl Workload) -> io::Result<()> {
-        const MOMENT: Duration = Duration::from_millis(50);
+        const MOMENT: Duration = Duration::from_millis(1200);
         for link in 0..self.core.links.len() {
-            self.outbox().close(link);
+            self.core.close(link);
         }
         let deadline = self.now() + MOMENT;
-        self.turns_until(deadline, workload)
+        while !self.core.is_empty() && self.now() < deadline {
+            self.turn(Wait::Until(deadline), workload)?;
+        }
+        Ok(())
+    }
+
+    /// How long a turn may really wait.
+    fn wait_for(&mut self, wait: Wait) -> Wait {
+        if !self.core.news.is_empty() {
+            return Wait::No;
+        }
+        match (wait, self.core.first_due()) {
+            (wait, None) | (wait @ Wait::No, _) => wait,
+            (Wait::Forever, Some(due)) => Wait::Until(due),
+            (Wait::Until(deadline), Some(due)) => Wait::Until(deadline.min(due)),
+        }
     }
 
     fn on_completion(&mut self, completion: Completion, at: Instant, workload: &mut impl Workload) {
@@ -272,34 +208,93 @@ impl Clients {
         match completion.event {
             Event::Received(mut lease) => {
                 self.on_received(link, lease.bytes(), at, workload);
+                let bytes = lease.len;
                 self.core.ring.release(lease);
                 if !completion.more {
-                    self.core.receive(link);
+                    self.on_receive_ended(link, bytes, at);
                 }
             }
-            Event::NoBuffers => self.core.receive(link),
-            Event::EndOfStream => self.broken(link, "the server ended the connection", workload),
-            Event::ReceiveFailed(error) => self.broken(link, &error.to_string(), workload),
+            Event::NoBuffers => self.on_receive_ended(link, 0, at),
+            Event::EndOfStream => {
+                self.core.links[link].receive = None;
+                let reason = match self.core.links[link].phase {
+                    Phase::Shaking(_) => "the server ended the connection in the handshake",
+                    _ => "the server ended the connection",
+                };
+                self.broken(link, reason, workload);
+            }
+            Event::ReceiveFailed(error) => {
+                self.core.links[link].receive = None;
+                // One that is to read at another pace was ended by us.
+                if is_cancelled(&error) && !self.core.links[link].has_ended() {
+                    self.core.receive(link, at);
+                } else {
+                    self.broken(link, &error.to_string(), workload);
+                }
+            }
             Event::Short { data, sent, error } => match error {
                 Some(error) => self.broken(link, &error.to_string(), workload),
-                None => self.core.on_short(link, data, sent),
+                None => self.core.on_short(link, &data, sent),
             },
-            Event::Sent(_, result) => {
-                self.core.links[link].sending = false;
+            Event::Sent(data, result) => {
+                self.core.links[link].send = None;
+                self.core.links[link].sending_bytes = 0;
                 match result {
                     Err(error) => self.broken(link, &error.to_string(), workload),
-                    Ok(()) if !self.core.links[link].backlog.is_empty() => self.core.send_backlog(link),
-                    Ok(()) => {}
+                    Ok(()) => self.core.on_sent(link, data),
+                }
+                self.core.leave(link);
+            }
+            Event::Writable(result) => {
+                self.core.links[link].send = None;
+                let result = result.map_err(|error| error.to_string());
+                match result.and_then(|()| self.core.on_writable(link, at)) {
+                    Err(reason) => self.broken(link, &reason, workload),
+                    Ok(()) => self.core.leave(link),
                 }
             }
-            Event::Accepted(_)
-            | Event::PeerAddress(_)
-            | Event::Writable(_)
-            | Event::ShutDown
-            | Event::Closed
-            | Event::Woken => {
-                unreachable!("a generator neither accepts, polls, closes nor is woken")
+            Event::Closed => self.core.on_closed(link),
+            Event::Accepted(_) | Event::PeerAddress(_) | Event::ShutDown | Event::Woken => {
+                unreachable!("a generator neither accepts nor shuts down nor is woken")
             }
+        }
+    }
+
+    fn on_receive_ended(&mut self, link: usize, bytes: usize, at: Instant) {
+        let connection = &mut self.core.links[link];
+        connection.receive = None;
+        if let Some(throttle) = &mut connection.throttle {
+            throttle.on_read(bytes, at);
+        }
+        self.core.receive(link, at);
+        self.core.leave(link);
+    }
+
+    fn on_news(&mut self, link: usize, news: News, at: Instant, workload: &mut impl Workload) {
+        match news {
+            News::Open { message_bytes } if matches!(self.core.links[link].phase, Phase::Connecting(_)) => {
+                self.core.set_open(link);
+                self.set_framing(link, Framing::fixed(message_bytes));
+                self.core.receive(link, at);
+                workload.on_open(&mut self.outbox(), link, at);
+            }
+            News::Open { .. } => {}
+            News::Ended(end) => self.end(link, &end, workload),
+        }
+    }
+
+    fn on_due(&mut self, link: usize, due: Due, at: Instant, workload: &mut impl Workload) {
+        match due {
+            Due::GoodBye => self.end(link, &End::Closed, workload),
+            Due::Patience => {
+                let what = match self.core.links[link].phase {
+                    Phase::Connecting(_) => "connection",
+                    _ => "answer to the handshake",
+                };
+                let seconds = self.core.patience.as_secs_f64();
+                self.broken(link, &format!("no {what} within {seconds} s"), workload);
+            }
+            Due::Read => self.core.on_read_due(link, at),
         }
     }
 
@@ -309,7 +304,7 @@ impl Clients {
         let mut opened = std::mem::take(&mut self.opened);
         let stream = session.receive(bytes, &mut opened);
         if session.has_output() {
-            self.outbox().send(link, &[]);
+            self.core.send_tls(link);
         }
         self.on_bytes(link, &mut opened, at, workload);
         opened.clear();
@@ -322,118 +317,69 @@ impl Clients {
     }
 
     fn on_bytes(&mut self, link: usize, bytes: &mut [u8], at: Instant, workload: &mut impl Workload) {
-        if self.core.links[link].ended {
+        match self.core.links[link].phase {
+            Phase::Open | Phase::Closing => self.on_frames(link, bytes, at, workload),
+            Phase::Shaking(_) => match self.core.shake(link, bytes) {
+                Ok(None) => {}
+                Ok(Some((framing, first_bytes))) => {
+                    self.set_framing(link, framing);
+                    workload.on_open(&mut self.outbox(), link, at);
+                    let behind = bytes.len() - first_bytes;
+                    self.on_frames(link, &mut bytes[behind..], at, workload);
+                }
+                Err(reason) => self.broken(link, &reason, workload),
+            },
+            Phase::Free | Phase::Waiting(_) | Phase::Connecting(_) | Phase::Ended | Phase::Leaving => {}
+        }
+    }
+
+    fn on_frames(&mut self, link: usize, bytes: &mut [u8], at: Instant, workload: &mut impl Workload) {
+        let mut out = Outbox { core: &mut self.core };
+        let outcome = self.framings[link].take(bytes, |incoming| match incoming {
+            Incoming::Message(message) => workload.on_message(&mut out, link, message, at),
+            Incoming::Ping(payload) => out.pong(link, payload),
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(Stop::Violation(reason)) => self.broken(link, &reason, workload),
+            Err(Stop::Closed(said)) => self.on_server_closes(link, &said, workload),
+        }
+    }
+
+    /// The server has closed the WebSocket, and said this.
+    fn on_server_closes(&mut self, link: usize, said: &str, workload: &mut impl Workload) {
+        if matches!(self.core.links[link].phase, Phase::Closing) {
+            // It ends the connection next (RFC 6455 §7.1.1).
             return;
         }
-        // The framing is out of its connection meanwhile, so that the workload may send on any.
-        let mut framing = std::mem::replace(&mut self.core.links[link].framing, Framing::fixed(1));
-        let mut out = self.outbox();
-        let outcome = framing.take(bytes, |incoming| match incoming {
-            Incoming::Message(message) => workload.on_message(&mut out, link, message, at),
-            Incoming::Ping(payload) => {
-                let mut frame = Vec::new();
-                encode_frame(&mut frame, Opcode::Pong, payload, Some(MaskKey::new([7, 3, 5, 1])));
-                out.send(link, &frame);
-            }
-        });
-        self.core.links[link].framing = framing;
-        if let Err(reason) = outcome {
-            self.broken(link, &reason, workload);
-        }
+        self.core.send_close(link);
+        self.core.flush(link);
+        self.broken(link, &format!("the server closed the WebSocket: {said}"), workload);
     }
 
+    /// Something went wrong, or the server ended the connection.
     fn broken(&mut self, link: usize, reason: &str, workload: &mut impl Workload) {
-        let end = if self.core.links[link].closing { End::Closed } else { End::Broken(reason.to_owned()) };
-        self.end(link, end, workload);
-    }
-
-    fn end(&mut self, link: usize, end: End, workload: &mut impl Workload) {
-        let connection = &mut self.core.links[link];
-        if !connection.ended {
-            connection.ended = true;
-            connection.backlog = Vec::new();
-            connection.staged = Staged::default();
-            workload.on_ended(&mut self.outbox(), link, &end);
+        if self.core.links[link].has_ended() {
+            return self.core.leave(link);
         }
-    }
-}
-
-impl Core {
-    fn open(&mut self, door: &Arc<Door>) -> usize {
-        let link = self.links.len();
-        let mut connector = match door.spread {
-            true => Connector::spread(&door.target, link),
-            false => Connector::new(&door.target),
-        };
-        let opened = connector.open().and_then(|opened| {
-            let Opened { stream, first_bytes, tls, extension } = opened;
-            let framing = match door.target.protocol {
-                Protocol::WebSocket(_) => Framing::websocket(extension),
-                Protocol::Tcp => Framing::fixed(door.tcp_message_bytes),
-            };
-            Ok((self.ring.adopt(stream).map_err(|error| error.to_string())?, first_bytes, tls, framing))
-        });
-        let (socket, news, tls, framing) = match opened {
-            Ok((socket, first_bytes, tls, framing)) => (socket, News::Opened(first_bytes), tls, framing),
-            Err(reason) => (Socket(u32::MAX), News::Ended(End::NotOpened(reason)), None, Framing::fixed(1)),
-        };
-        self.links.push(Link {
-            socket,
-            framing,
-            tls,
-            staged: Staged::default(),
-            backlog: Vec::new(),
-            sending: false,
-            closing: false,
-            ended: false,
-        });
-        if matches!(news, News::Opened(_)) {
-            self.receive(link);
-        }
-        self.news.push_back((link, news));
-        link
+        let end = self.core.fault(link, reason);
+        self.end(link, &end, workload);
     }
 
-    fn submit(&mut self, op: Op<<Ring as Driver>::Waker>, link: usize) {
-        if let Err((error, op)) = self.ring.submit(op, link as u32) {
-            panic!("{error}: {op:?}, although the ring has room for two operations of each socket");
+    fn end(&mut self, link: usize, end: &End, workload: &mut impl Workload) {
+        if !self.core.links[link].has_ended() {
+            self.core.finish(link);
+            self.set_framing(link, Framing::default());
+            workload.on_ended(&mut self.outbox(), link, end);
+            // Only from here on the number may be another one's.
+            self.core.leave(link);
         }
     }
 
-    fn receive(&mut self, link: usize) {
-        let socket = self.links[link].socket;
-        self.submit(Op::Receive(socket), link);
-    }
-
-    fn transmit(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for link in ready.drain(..) {
-            let connection = &mut self.links[link as usize];
-            let staged = std::mem::take(&mut connection.staged);
-            let socket = connection.socket;
-            if !staged.is_empty() {
-                self.submit(Op::Transmit(socket, Data::Staged(staged)), link as usize);
-            }
+    fn set_framing(&mut self, link: usize, framing: Framing) {
+        if self.framings.len() <= link {
+            self.framings.resize_with(link + 1, Framing::default);
         }
-        self.ready = ready;
-    }
-
-    /// The socket did not take all: the rest waits in the kernel, and whatever comes behind it here.
-    fn on_short(&mut self, link: usize, data: Data, sent: usize) {
-        let Data::Staged(transmitted) = data else { unreachable!("only staged bytes are transmitted") };
-        let mut rest = self.ring.staged(&transmitted)[sent..].to_vec();
-        let connection = &mut self.links[link];
-        let staged = std::mem::take(&mut connection.staged);
-        rest.extend_from_slice(self.ring.staged(&staged));
-        connection.backlog = rest;
-        self.send_backlog(link);
-    }
-
-    fn send_backlog(&mut self, link: usize) {
-        let connection = &mut self.links[link];
-        let bytes = std::mem::take(&mut connection.backlog);
-        connection.sending = true;
-        let socket = connection.socket;
-        self.submit(Op::Send(socket, Data::Owned { bytes, start: 0 }), link);
+        self.framings[link] = framing;
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 
 use io_uring::{IoUring, Parameters};
 
+use super::thread::descriptor_limit;
+
 /// What the kernel offers beyond the floor, which is 6.1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features {
@@ -65,6 +67,13 @@ pub enum Unavailable {
     TooOld(String),
     /// Memory may not be locked, or there is none (`RLIMIT_MEMLOCK`).
     NoMemory,
+    /// More direct descriptors are wanted than `RLIMIT_NOFILE` allows.
+    TooFewDescriptors {
+        /// Wanted.
+        wanted: u32,
+        /// Allowed.
+        limit: u64,
+    },
     /// Another error of the kernel.
     Other(io::Error),
 }
@@ -80,6 +89,14 @@ impl Unavailable {
             is_filtered(&status),
             kernel_release(),
         )
+    }
+
+    /// Reads the reason from the error of asking for so many direct descriptors.
+    pub(super) fn from_descriptors(error: &io::Error, wanted: u32) -> Self {
+        match (error.raw_os_error(), descriptor_limit()) {
+            (Some(libc::EMFILE), Ok(limit)) => Self::TooFewDescriptors { wanted, limit },
+            _ => Self::Other(io::Error::new(error.kind(), format!("{wanted} direct descriptors: {error}"))),
+        }
     }
 
     fn classify(error: io::Error, sysctl: Option<u32>, filtered: bool, release: String) -> Self {
@@ -117,6 +134,11 @@ impl fmt::Display for Unavailable {
             ),
             Self::NoMemory => f.write_str(
                 "the kernel has no memory for the ring: raise RLIMIT_MEMLOCK (ulimit -l) or use fewer shards",
+            ),
+            Self::TooFewDescriptors { wanted, limit } => write!(
+                f,
+                "{wanted} direct descriptors are needed and RLIMIT_NOFILE is {limit}: raise it (ulimit -n {wanted}), or use \
+                 more threads, each of which has a ring and as many"
             ),
             Self::Other(error) => write!(f, "io_uring cannot be set up: {error}"),
         }
@@ -178,6 +200,9 @@ mod tests {
         assert!(matches!(classify(libc::EINVAL, Some(0), false), Unavailable::TooOld(_)));
         assert!(matches!(classify(libc::ENOMEM, Some(0), false), Unavailable::NoMemory));
         assert!(matches!(classify(libc::EMFILE, Some(0), false), Unavailable::Other(_)));
+        let too_few = Unavailable::from_descriptors(&io::Error::from_raw_os_error(libc::EMFILE), 1 << 20);
+        let words = too_few.to_string();
+        assert!(words.contains("RLIMIT_NOFILE is ") && words.contains("ulimit -n 1048576"), "{words}");
     }
 
     #[test]

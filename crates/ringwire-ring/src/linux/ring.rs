@@ -14,7 +14,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use io_uring::types::{Fd, Fixed, Timespec};
 use io_uring::{cqueue, opcode};
 
 use super::buffers::{BufferRing, GROUP};
+use super::client::Adopted;
 use super::enter::{IORING_ENTER_GETEVENTS, RingFd};
 use super::features::{Features, Unavailable, set_up};
 use super::outcome::{check, sent, short};
@@ -65,11 +66,11 @@ const OPERATIONS_BESIDES: u32 = 128;
 #[derive(Debug)]
 pub struct Ring {
     // Dropped by hand: first the ring ends, then the memory that the kernel saw is freed.
-    kernel: ManuallyDrop<Kernel>,
-    seen: ManuallyDrop<Seen>,
+    pub(super) kernel: ManuallyDrop<Kernel>,
+    pub(super) seen: ManuallyDrop<Seen>,
     features: Features,
     listeners: Vec<Listening>,
-    adopted: u32,
+    pub(super) adopted: Adopted,
     completion_entries: usize,
     clock: Clock,
     turn: u32,
@@ -93,15 +94,15 @@ struct Listening {
 }
 
 #[derive(Debug)]
-struct Kernel {
-    ring: RingFd,
+pub(super) struct Kernel {
+    pub(super) ring: RingFd,
     waker: RingWaker,
 }
 
 /// Memory that the kernel sees while operations are in flight.
 #[derive(Debug)]
-struct Seen {
-    table: Table,
+pub(super) struct Seen {
+    pub(super) table: Table,
     buffers: BufferRing,
     arenas: [Arena; 2],
 }
@@ -120,10 +121,9 @@ impl Ring {
         let buffers = BufferRing::new(options.receive_buffers, options.receive_buffer_bytes);
         let buffers = buffers.map_err(Unavailable::Other)?;
         buffers.register(&ring.submitter()).map_err(Unavailable::from_setup)?;
-        ring.submitter().register_files_sparse(options.sockets_max).map_err(|error| {
-            let words = format!("{} direct descriptors (RLIMIT_NOFILE bounds them): {error}", options.sockets_max);
-            Unavailable::Other(io::Error::new(error.kind(), words))
-        })?;
+        ring.submitter()
+            .register_files_sparse(options.sockets_max)
+            .map_err(|error| Unavailable::from_descriptors(&error, options.sockets_max))?;
         let waker = RingWaker::new(ring.as_raw_fd()).map_err(Unavailable::Other)?;
         let ring = RingFd::new(ring);
         let features = Features::of(ring.ring.params(), no_sq_array, ring.is_registered(), peer_address);
@@ -137,7 +137,7 @@ impl Ring {
             }),
             features,
             listeners: Vec::new(),
-            adopted: 0,
+            adopted: Adopted::new(options.sockets_max),
             completion_entries,
             clock: options.clock,
             turn: 0,
@@ -156,17 +156,13 @@ impl Ring {
         &self.features
     }
 
-    /// Takes a connected socket into the direct descriptors. For rings that do not accept: the kernel and this call
-    /// do not know of each other's choice of descriptors.
-    pub fn adopt(&mut self, stream: TcpStream) -> io::Result<Socket> {
-        let socket = Socket(self.adopted);
-        self.kernel.ring.ring.submitter().register_files_update(socket.0, &[stream.as_raw_fd()])?;
-        self.adopted += 1;
-        Ok(socket)
+    /// Whether a completion of one operation more fits.
+    pub(super) fn has_room(&self) -> Result<(), SubmitError> {
+        if self.seen.table.len() < self.completion_entries { Ok(()) } else { Err(SubmitError::Full) }
     }
 
     /// Writes an entry into the submission queue, making room with a system call if it is full.
-    fn push(&mut self, entry: &Entry) {
+    pub(super) fn push(&mut self, entry: &Entry) {
         // SAFETY: `submit` and `poll_wakes` build entries whose buffers live in `seen` until the operation has ended,
         // and whose other arguments are numbers.
         while unsafe { self.kernel.ring.ring.submission().push(entry) }.is_err() {
@@ -186,7 +182,7 @@ impl Ring {
         self.push(&poll.build().user_data(untracked(Kind::WakePoll)));
     }
 
-    fn token(&mut self, kind: Kind, context: u32, data: Option<Data>) -> (OpToken, u32) {
+    pub(super) fn token(&mut self, kind: Kind, context: u32, data: Option<Data>) -> (OpToken, u32) {
         self.seen.table.insert(kind, context, data)
     }
 
@@ -252,7 +248,10 @@ impl Ring {
             Kind::Transmit => short(data.expect("a transmission has data"), result),
             Kind::Send => sent(data.expect("a send has data"), result),
             Kind::Writable => Event::Writable(check(result).map(drop)),
-            Kind::Close => Event::Closed,
+            Kind::Close => {
+                self.adopted.vacate(self.seen.table.number(slot));
+                Event::Closed
+            }
             Kind::Shutdown => Event::ShutDown,
             Kind::Quiet | Kind::Wake | Kind::Woken | Kind::WakePoll => unreachable!("returned above"),
         };
@@ -348,8 +347,8 @@ impl Driver for Ring {
     }
 
     fn submit(&mut self, op: Op<RingWaker>, context: u32) -> Result<OpToken, (SubmitError, Op<RingWaker>)> {
-        if self.seen.table.len() >= self.completion_entries {
-            return Err((SubmitError::Full, op));
+        if let Err(full) = self.has_room() {
+            return Err((full, op));
         }
         let (entry, token) = match op {
             Op::Accept(listener) => {
@@ -390,7 +389,9 @@ impl Driver for Ring {
                 (poll.build(), self.token(Kind::Writable, context, None).0)
             }
             Op::Close(socket) => {
-                (opcode::Close::new(Fixed(socket.0)).build(), self.token(Kind::Close, context, None).0)
+                let (token, slot) = self.token(Kind::Close, context, None);
+                self.seen.table.set_number(slot, socket.0);
+                (opcode::Close::new(Fixed(socket.0)).build(), token)
             }
             Op::Shutdown(socket) => {
                 let shutdown = opcode::Shutdown::new(Fixed(socket.0), libc::SHUT_WR);

@@ -70,6 +70,8 @@ impl UserData {
 struct Slot {
     generation: u32,
     context: u32,
+    /// Of a close: the descriptor.
+    number: u32,
     /// What the operation is; none if the slot is free.
     kind: Option<Kind>,
     data: Option<Data>,
@@ -93,7 +95,7 @@ impl Table {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.slots.push(Slot { generation: 0, context: 0, kind: None, data: None });
+                self.slots.push(Slot { generation: 0, context: 0, number: 0, kind: None, data: None });
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 operations in flight")
             }
         };
@@ -114,6 +116,16 @@ impl Table {
     /// The data of the operation in `slot`.
     pub(super) fn data(&self, slot: u32) -> Option<&Data> {
         self.slots[slot as usize].data.as_ref()
+    }
+
+    /// Keeps a number with the operation in `slot`, until the next one has that place.
+    pub(super) fn set_number(&mut self, slot: u32, number: u32) {
+        self.slots[slot as usize].number = number;
+    }
+
+    /// The number that was kept with the latest operation in `slot`.
+    pub(super) fn number(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].number
     }
 
     /// Where the operation in `slot` may write, and how much.

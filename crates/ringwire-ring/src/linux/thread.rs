@@ -36,11 +36,7 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
 /// Raises this process's soft limit of descriptors (`RLIMIT_NOFILE`) to its hard limit, which also bounds a ring's
 /// direct descriptors, and returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut limit = limits()?;
     if limit.rlim_cur < limit.rlim_max {
         limit.rlim_cur = limit.rlim_max;
         // SAFETY: `limit` is readable.
@@ -49,6 +45,20 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
+}
+
+/// This process's soft limit of descriptors (`RLIMIT_NOFILE`).
+pub fn descriptor_limit() -> io::Result<u64> {
+    limits().map(|limit| limit.rlim_cur)
+}
+
+fn limits() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } {
+        0 => Ok(limit),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Keeps the kernel from backing this process's memory with huge pages. One holds 512 small ones, so a table that has
