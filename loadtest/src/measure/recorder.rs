@@ -13,6 +13,7 @@ use ringwire_ring::Instant;
 use super::coarse;
 use super::histogram::Histogram;
 use super::pulse::{Beat, Pulse};
+use super::recorded::{Recorded, SeriesReport};
 use super::timeline::Timeline;
 
 /// How often a thread says how it is going.
@@ -52,17 +53,6 @@ impl Span {
     }
 }
 
-/// The latencies of one kind.
-#[derive(Clone, Debug)]
-pub struct SeriesReport {
-    /// What they are of.
-    pub name: &'static str,
-    /// From when each message was due.
-    pub corrected: Histogram,
-    /// From when each was sent.
-    pub uncorrected: Histogram,
-}
-
 /// Records for one thread. Before [`Recorder::start`] it counts nothing but for the live line.
 #[derive(Debug)]
 pub struct Recorder {
@@ -75,21 +65,6 @@ pub struct Recorder {
     beat_at: Instant,
     lost: u64,
     lost_said: u64,
-}
-
-/// What one thread recorded, or several together.
-#[derive(Clone, Debug, Default)]
-pub struct Recorded {
-    /// Latencies of each series.
-    pub series: Vec<SeriesReport>,
-    /// How long after it was due each message was handed to the kernel.
-    pub lateness: Histogram,
-    /// How it went over time.
-    pub timeline: Timeline,
-    /// Messages that arrived in the measured interval.
-    pub messages: u64,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 impl Recorder {
@@ -196,28 +171,6 @@ impl Recorder {
     }
 }
 
-impl Recorded {
-    /// Adds what another thread recorded. A series is known by its name.
-    ///
-    /// # Panics
-    /// If both have measured, but not the same span and series.
-    pub fn merge(&mut self, other: &Recorded) {
-        for theirs in &other.series {
-            match self.series.iter_mut().find(|mine| mine.name == theirs.name) {
-                Some(mine) => {
-                    mine.corrected.merge(&theirs.corrected);
-                    mine.uncorrected.merge(&theirs.uncorrected);
-                }
-                None => self.series.push(theirs.clone()),
-            }
-        }
-        self.lateness.merge(&other.lateness);
-        self.timeline.merge(&other.timeline);
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,21 +251,5 @@ mod tests {
             (beat.messages, beat.lost)
         });
         assert_eq!(messages, [(1, 0), (0, 0), (0, 0), (3, 200_000)]);
-    }
-
-    #[test]
-    fn what_several_threads_recorded_is_added_by_name() {
-        let (mut one, mut other) = (recorder(), recorder());
-        for (recorder, due) in [(&mut one, 1_000_000), (&mut other, 1_900_000)] {
-            recorder.record(Series(0), us(due + 7), us(due), us(due));
-            recorder.count(1, 10, us(due + 7));
-            recorder.late(us(due), us(due));
-        }
-        let mut all = Recorded::default();
-        all.merge(&one.finish());
-        all.merge(&other.finish());
-        assert_eq!((all.series.len(), all.series[0].corrected.count(), all.series[1].corrected.count()), (2, 2, 0));
-        assert_eq!((all.messages, all.bytes, all.lateness.count()), (2, 20, 2));
-        assert_eq!([0, 9].map(|slice| all.timeline.max(slice, 0)), [7000, 7000]);
     }
 }

@@ -4,6 +4,8 @@
 //! bounded: 2 KiB per slice and series. A latency belongs to the slice in which its message was due: a stall shows as
 //! a slope that falls from its beginning, not as a single column at its end.
 
+mod json;
+
 use std::time::Duration;
 
 use ringwire_ring::Instant;
@@ -11,7 +13,6 @@ use ringwire_ring::Instant;
 use super::coarse::{self, BUCKETS};
 use super::recorder::Span;
 use super::sampler::CpuSample;
-use crate::json::Json;
 
 /// Most slices of a timeline.
 pub const SLICES: u64 = 120;
@@ -173,38 +174,6 @@ impl Timeline {
         &self.samples
     }
 
-    /// The timeline, for a report. Counts of a series stand in rows, one per slice, from the least bucket in use to the
-    /// greatest; `bounds_us` are those buckets' bounds, one more than there are buckets.
-    pub fn to_json(&self) -> Json {
-        let series = (0..self.names.len()).map(|series| (self.names[series].to_owned(), self.series_json(series)));
-        Json::object([
-            ("slice_seconds", self.width().as_secs_f64().into()),
-            ("messages", self.messages.clone().into()),
-            ("bytes", self.bytes.clone().into()),
-            ("latency", Json::Object(series.collect())),
-            ("cpu", self.samples.iter().map(CpuSample::to_json).collect::<Vec<_>>().into()),
-        ])
-    }
-
-    fn series_json(&self, series: usize) -> Json {
-        let rows = || (0..self.slices()).map(|slice| self.latencies(slice, series));
-        let is_used = |bucket: &usize| rows().any(|row| row[*bucket] > 0);
-        let Some(first) = (0..BUCKETS).find(is_used) else { return Json::Null };
-        let last = (first..BUCKETS).rfind(is_used).unwrap_or(first);
-        // The last bucket has no end: it is drawn as wide as the one before it.
-        let end =
-            if last == BUCKETS - 1 { coarse::bucket_bounds(last).0 / 8 * 9 } else { coarse::bucket_bounds(last).1 };
-        let micros = |nanos: u64| Json::Number(nanos as f64 / 1e3);
-        let bounds = (first..=last).map(|bucket| coarse::bucket_bounds(bucket).0).chain([end]).map(micros);
-        let counts = rows().map(|row| Json::from(row[first..=last].to_vec()));
-        let max = (0..self.slices()).map(|slice| micros(self.max(slice, series)));
-        Json::object([
-            ("bounds_us", Json::List(bounds.collect())),
-            ("counts", Json::List(counts.collect())),
-            ("max_us", Json::List(max.collect())),
-        ])
-    }
-
     #[inline]
     fn slice_of(&mut self, at: Instant) -> Option<usize> {
         let nanos = at.as_nanos();
@@ -226,18 +195,18 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn timeline(seconds: f64) -> Timeline {
+    pub(super) fn timeline(seconds: f64) -> Timeline {
         let from = Instant::from_nanos(1_000_000_000);
         let span =
             Span { start: Instant::default(), measure_from: from, measure_to: from + Duration::from_secs_f64(seconds) };
         Timeline::new(&["a", "b"], span)
     }
 
-    fn at(seconds: f64) -> Instant {
+    pub(super) fn at(seconds: f64) -> Instant {
         Instant::default() + Duration::from_secs_f64(1.0 + seconds)
     }
 
-    fn record(timeline: &mut Timeline, series: usize, due: Instant, nanos: u64) {
+    pub(super) fn record(timeline: &mut Timeline, series: usize, due: Instant, nanos: u64) {
         timeline.record(series, due, coarse::bucket(nanos), nanos);
     }
 
@@ -293,19 +262,5 @@ mod tests {
         [one, other].iter().for_each(|timeline| merged.merge(timeline));
         assert_eq!((&merged.counts, &merged.max), (&both.counts, &both.max));
         assert_eq!((merged.messages(), merged.bytes()), (both.messages(), both.bytes()));
-    }
-
-    #[test]
-    fn json_has_a_row_for_each_slice_and_a_column_for_each_bucket_between_the_extremes() {
-        let mut timeline = timeline(0.2);
-        record(&mut timeline, 0, at(0.0), 128);
-        record(&mut timeline, 0, at(0.15), 160);
-        record(&mut timeline, 0, at(0.15), 161);
-        let json = timeline.to_json().to_string();
-        for part in
-            ["[[1, 0, 0], [0, 0, 2]]", "[0.128, 0.144, 0.16, 0.176]", "\"max_us\": [0.128, 0.161]", "\"b\": null"]
-        {
-            assert!(json.contains(part), "{part} in {json}");
-        }
     }
 }
