@@ -21,6 +21,7 @@ pub mod live;
 pub mod measure;
 pub mod payload;
 pub mod report;
+mod scan;
 pub mod server;
 pub mod slo;
 pub mod target;

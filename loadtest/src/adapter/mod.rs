@@ -7,8 +7,14 @@
 //!
 //! What these files must never do: take a server's refusal for a message; allocate for each publish.
 
+pub mod centrifugo;
 pub mod path;
+mod place;
+pub mod ringwire;
 mod say;
+pub mod socketio;
+pub mod template;
+mod timestamp;
 
 use std::fmt::Debug;
 
@@ -16,6 +22,7 @@ use crate::clients::{Door, Message};
 use crate::target::Target;
 
 pub use say::Say;
+pub use timestamp::TimestampAt;
 
 /// What a kind of server speaks.
 pub trait Adapter: Send + Sync + Debug {
@@ -54,12 +61,20 @@ pub struct LineSpec {
     pub publishes: Vec<usize>,
 }
 
+impl LineSpec {
+    /// The one connection of a session.
+    fn whole(door: Door, line: Box<dyn Line>, session: &Needs<'_>) -> Self {
+        let (subscribes, publishes) = ((0..session.subscribes.len()).collect(), (0..session.publishes.len()).collect());
+        Self { door, line, subscribes, publishes }
+    }
+}
+
 /// The protocol of one connection.
 pub trait Line: Send + Debug {
     /// The WebSocket is open. Called once, before all else.
     fn open(&mut self, say: &mut Say);
 
-    /// A message came in. Whether it may hold payloads is for the caller to look into.
+    /// A message came in. Which payloads it holds is for the caller to look into.
     ///
     /// # Errors
     /// What the server refused or got wrong, as the user reads it. The run ends with these words.
@@ -68,8 +83,8 @@ pub trait Line: Send + Debug {
     /// Whether all subscriptions are confirmed, as far as the protocol confirms any, and publishes may be said.
     fn is_ready(&self) -> bool;
 
-    /// Publishes to a topic of the session, by its index in [`Needs::publishes`], which is one of this connection's.
-    /// `payload` is JSON without line breaks. Called only once the line is ready.
+    /// Publishes to a topic, by its index in [`LineSpec::publishes`]. `payload` is JSON without line breaks. Called only
+    /// once the line is ready.
     fn publish(&mut self, topic: usize, payload: &[u8], say: &mut Say);
 
     /// The session ends: what is to be said before the WebSocket is closed.
@@ -81,8 +96,10 @@ pub trait Line: Send + Debug {
 /// What a message was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It may hold payloads, one or several.
+    /// It holds payloads, one or several; something else may be in it too.
     Payloads,
+    /// It was not published here, and says when it was made: in nanoseconds since the Unix epoch.
+    Foreign(u64),
     /// It holds none: an answer, a heartbeat.
     Control,
 }

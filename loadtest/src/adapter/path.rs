@@ -5,13 +5,12 @@
 //! session has one connection for each topic that it subscribes to and one for each that it publishes to. The opening
 //! handshake is all the confirmation there is.
 
-use std::fmt::Write as _;
-
 use ringwire_codec::Opcode;
 
+use super::place::below;
 use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt};
 use crate::clients::{Door, Message};
-use crate::target::{Protocol, Target};
+use crate::target::Target;
 
 /// See the head of this file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,28 +31,6 @@ impl Adapter for Path {
             Ok(LineSpec { door, line: Box::new(Publication), subscribes: vec![], publishes: vec![index] })
         });
         subscriptions.chain(publications).collect()
-    }
-}
-
-/// A path below the target's own, in front of the target's query.
-fn below(base: &Target, folder: &str, topic: &str) -> Result<Target, String> {
-    let Protocol::WebSocket(url) = &base.protocol else {
-        return Err(format!("{base}: topics need a ws:// or wss:// URL"));
-    };
-    let (path, query) = url.target().split_at(url.target().find('?').unwrap_or(url.target().len()));
-    let mut target = format!("{}{folder}", path.trim_end_matches('/'));
-    percent_encode(&mut target, topic);
-    base.at_path(&(target + query))
-}
-
-/// Appends a topic as one segment of a path (RFC 3986 §3.3).
-pub(super) fn percent_encode(out: &mut String, topic: &str) {
-    for byte in topic.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
     }
 }
 
@@ -105,31 +82,15 @@ mod tests {
     use super::super::say::tests::said;
     use super::*;
 
-    fn lines(target: &str, subscribes: &[&str], publishes: &[&str]) -> Result<Vec<LineSpec>, String> {
-        Path.lines(&Target::parse(target).unwrap(), &Needs { session: 0, subscribes, publishes })
-    }
-
-    fn urls(target: &str, subscribes: &[&str], publishes: &[&str]) -> Vec<String> {
-        let lines = lines(target, subscribes, publishes).unwrap();
-        lines.iter().map(|spec| spec.door.target.to_string()).collect()
-    }
-
     #[test]
     fn each_topic_has_a_connection_of_its_own() {
-        let specs = lines("ws://127.0.0.1:9", &["a", "b"], &["b"]).unwrap();
+        let needs = Needs { session: 0, subscribes: &["a", "b"], publishes: &["b"] };
+        let specs = Path.lines(&Target::parse("ws://127.0.0.1:9").unwrap(), &needs).unwrap();
+        let urls: Vec<_> = specs.iter().map(|spec| spec.door.target.to_string()).collect();
+        assert_eq!(urls, ["ws://127.0.0.1:9/ws/a", "ws://127.0.0.1:9/ws/b", "ws://127.0.0.1:9/pub/b"]);
         let of: Vec<_> = specs.iter().map(|spec| (&spec.subscribes[..], &spec.publishes[..])).collect();
         assert_eq!(of, [(&[0][..], &[][..]), (&[1], &[]), (&[], &[0])]);
         assert!(specs.iter().all(|spec| spec.line.is_ready()));
-    }
-
-    #[test]
-    fn topics_lie_below_the_targets_path_and_before_its_query() {
-        let root = ["ws://127.0.0.1:9/ws/a", "ws://127.0.0.1:9/pub/a"];
-        assert_eq!(urls("ws://127.0.0.1:9", &["a"], &["a"]), root);
-        assert_eq!(urls("ws://127.0.0.1:9/", &["a"], &["a"]), root);
-        assert_eq!(urls("ws://127.0.0.1:9/x/y?token=t", &["a"], &[]), ["ws://127.0.0.1:9/x/y/ws/a?token=t"]);
-        assert_eq!(urls("ws://127.0.0.1:9/", &["a b/c?ж"], &[]), ["ws://127.0.0.1:9/ws/a%20b%2Fc%3F%D0%B6"]);
-        assert!(lines("tcp://127.0.0.1:9", &["a"], &[]).unwrap_err().contains("ws://"));
     }
 
     #[test]

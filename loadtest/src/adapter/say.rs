@@ -4,7 +4,7 @@ use ringwire_codec::{FrameHeader, MaskKey, Opcode, unmask};
 
 /// Frames to be sent on one connection. One [`Say`] serves all connections of a thread in turn, so its memory is used
 /// again.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Say {
     frames: Vec<u8>,
     masks: fastrand::Rng,
@@ -74,6 +74,15 @@ pub(crate) mod tests {
             messages.push((message.is_text(), message.bytes().to_vec()));
         }
         messages
+    }
+
+    /// The same where all are texts.
+    pub(crate) fn said_texts(say: &mut Say) -> Vec<String> {
+        let texts = said(say).into_iter().map(|(is_text, bytes)| {
+            assert!(is_text);
+            String::from_utf8(bytes).unwrap()
+        });
+        texts.collect()
     }
 
     #[test]
