@@ -5,17 +5,20 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ringload::cli::{CommandLine, HELP, Task};
+use ringload::cli::{CommandLine, Task};
 use ringload::compare;
 use ringload::json::Json;
 use ringload::report::Report;
-use ringload::workload::{echo, fanout, idle};
 use ringwire_ring::linux::raise_descriptor_limit;
 
-/// Messages were lost, repeated or changed, or connections ended.
+/// Messages were lost, repeated, out of order or changed, or connections ended.
 const EXIT_FAULTY: u8 = 1;
 /// It could not run.
 const EXIT_FAILED: u8 = 2;
+/// What had to hold did not.
+const EXIT_MISSED: u8 = 3;
+/// The result does not count.
+const EXIT_VOID: u8 = 4;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,27 +32,46 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<ExitCode, String> {
-    let CommandLine { task, json } = CommandLine::parse(arguments)?;
+    let CommandLine { task, json, html: _ } = CommandLine::parse(arguments)?;
     // More descriptors than these are asked for only by name, and then the ring says what it lacks.
     let _ = raise_descriptor_limit();
-    let report = match task {
-        Task::Help => {
-            print!("{HELP}");
-            return Ok(ExitCode::SUCCESS);
+    match task {
+        Task::Help(text) => {
+            print!("{text}");
+            Ok(ExitCode::SUCCESS)
         }
+        Task::Run(job) => {
+            let report = job.run()?;
+            print!("{}", report.to_text());
+            write(json.as_deref(), &report.to_json())?;
+            Ok(status(&report))
+        }
+        Task::FindMax(..) => Err("--find-max: not yet".to_owned()),
         Task::Compare(options) => {
             let comparison = compare::run(&options, show)?;
             print!("{}", comparison.to_text());
             write(json.as_deref(), &comparison.to_json())?;
-            return Ok(ExitCode::SUCCESS);
+            Ok(ExitCode::SUCCESS)
         }
-        Task::Echo(options) => echo::run(&options)?,
-        Task::Fanout(options) => fanout::run(&options)?,
-        Task::Idle(options) => idle::run(&options)?,
-    };
-    print!("{}", report.to_text());
-    write(json.as_deref(), &report.to_json())?;
-    Ok(if report.accounts.are_clean() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAULTY) })
+    }
+}
+
+/// What the result says of itself: a void one says nothing else.
+fn status(report: &Report) -> ExitCode {
+    if !report.voids.is_empty() {
+        ExitCode::from(EXIT_VOID)
+    } else if !report.accounts.are_clean() {
+        ExitCode::from(EXIT_FAULTY)
+    } else if report.verdicts.iter().any(|verdict| !verdict.is_met) {
+        ExitCode::from(EXIT_MISSED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn write(file: Option<&Path>, result: &Json) -> Result<(), String> {
+    let Some(file) = file else { return Ok(()) };
+    std::fs::write(file, format!("{result}\n")).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// A line for each measurement of a comparison.
@@ -63,9 +85,4 @@ fn show(name: &str, report: &Report) {
         busy(Some(report.cost.own_cpu)),
         busy(Some(report.cost.others_cpu)),
     );
-}
-
-fn write(file: Option<&Path>, result: &Json) -> Result<(), String> {
-    let Some(file) = file else { return Ok(()) };
-    std::fs::write(file, format!("{result}\n")).map_err(|error| format!("{}: {error}", file.display()))
 }

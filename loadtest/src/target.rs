@@ -32,6 +32,8 @@ pub struct Wire {
     pub headers: Vec<(String, String)>,
     /// Subprotocols to offer, the one liked best first. If any is offered, the server must agree to one.
     pub subprotocols: Vec<String>,
+    /// Who we are, for protocols that say so in a message.
+    pub token: Option<String>,
 }
 
 impl Wire {
@@ -71,7 +73,9 @@ impl Wire {
     /// If it cannot be in a header field.
     pub fn add_token(&mut self, token: &str) -> Result<(), String> {
         self.add_header(&format!("Authorization: Bearer {token}"))
-            .map_err(|_| "--token: it has characters that no header field may have".to_owned())
+            .map_err(|_| "--token: it has characters that no header field may have".to_owned())?;
+        self.token = Some(token.to_owned());
+        Ok(())
     }
 
     /// Adds a subprotocol to offer.

@@ -4,13 +4,10 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::{binary, ringwire_command};
-use ringload::compare::{self, CompareOptions, Comparison};
+use ringload::cli::{CommandLine, Task};
+use ringload::compare::{self, Comparison};
 use ringload::server::ServerCommand;
-use ringload::target::Wire;
-use ringload::workload::echo::Payload;
 use ringwire_ring::linux::allowed_cores;
 
 /// What WebSocket may cost over raw TCP.
@@ -28,19 +25,15 @@ fn floor_command() -> ServerCommand {
 fn compare() -> Comparison {
     let cores = allowed_cores().expect("the cores can be asked for");
     assert!(cores.len() >= 2, "server and generator need a core each");
-    let options = CompareOptions {
-        servers: vec![ringwire_command(1, "/echo"), floor_command()],
-        server_core: cores[0],
-        load_core: cores[1],
-        rounds: 7,
-        time: Duration::from_secs(1),
-        warm_up: Duration::from_millis(300),
-        connections: 100,
-        depth: 1,
-        bytes: 64,
-        payload: Payload::Random,
-        wire: Wire::default(),
-    };
+    let words = |server: &ServerCommand| format!("{} {} {}", server.name, server.url, server.command.join(" "));
+    let mut arguments = vec!["compare".to_owned(), "echo".to_owned()];
+    for server in [ringwire_command(1, "/echo"), floor_command()] {
+        arguments.extend(["--server".to_owned(), words(&server)]);
+    }
+    let flags = format!("--server-core {} --load-core {} --rounds 7 --seconds 1 --warm-up 0.3", cores[0], cores[1]);
+    arguments.extend(flags.split(' ').map(str::to_owned));
+    let line = CommandLine::parse(&arguments).unwrap_or_else(|fault| panic!("{fault}"));
+    let Task::Compare(options) = line.task else { panic!("not a comparison") };
     let comparison = compare::run(&options, |_, _| {}).unwrap_or_else(|reason| panic!("{reason}"));
     println!("{}", comparison.to_text());
     comparison

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ringwire_command, start_ringwire, start_secure_ringwire};
+use ringload::adapter::path::Path;
 use ringload::connect::{Connector, Opened};
+use ringload::live::Progress;
 use ringload::measure::micros;
 use ringload::report::Report;
+use ringload::run::Load;
 use ringload::server::Server;
 use ringload::target::{Target, Wire};
-use ringload::workload::idle::{self, IdleOptions};
+use ringload::workload::idle::IdleOptions;
+use ringload::workload::{Options, Place};
 use ringwire_codec::deflate::{Deflate, DeflateOptions};
 use ringwire_codec::{Decoder, DecoderLimits, Event, MaskKey, Opcode, Role, encode_message};
 use ringwire_ring::linux::raise_descriptor_limit;
@@ -37,15 +41,18 @@ fn use_every_buffer(target: &Target) {
 fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) -> Report {
     let limit = raise_descriptor_limit().expect("the limit can be asked for");
     assert!(limit >= 19_950, "RLIMIT_NOFILE is {limit}, and a ring of this test needs 19,950: raise its hard limit");
-    let process = server.process().expect("the server runs");
-    let options = IdleOptions {
-        target: target.clone(),
-        connections,
-        settle,
+    let load = Load {
+        threads: vec![None],
+        settle: Duration::ZERO,
+        warm_up: settle,
         time: Duration::from_secs(3),
-        server: Some(process),
+        spin: false,
+        seed: 1,
+        server: Some(server.process().expect("the server runs")),
+        progress: Progress::Off,
     };
-    let report = idle::run(&options).expect("all connections open");
+    let place = Place { target: target.clone(), adapter: Arc::new(Path) };
+    let report = IdleOptions { connections }.run(&place, &load).expect("all connections open");
     println!("{}", report.to_text());
     assert_eq!(report.accounts.ended, 0, "{:?}", report.accounts);
     // All have closed at once, and the next client is served.

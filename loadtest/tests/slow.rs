@@ -4,13 +4,8 @@
 
 mod common;
 
-use std::time::Duration;
-
-use common::ringwire_command;
+use common::{ringload, ringwire_command};
 use ringload::server::Server;
-use ringload::target::Target;
-use ringload::workload::fanout::{self, FanoutOptions, Pace};
-use ringload::workload::laggards::LaggardsOptions;
 use ringwire_ring::linux::allowed_cores;
 
 /// What may be added to the 99th percentile.
@@ -20,22 +15,14 @@ const TRIES: usize = 3;
 const ROUNDS: usize = 5;
 
 /// The 99th percentile in nanoseconds of what 900 prompt subscribers get, with these beside them.
-fn p99(server: &Server, core: usize, laggards: LaggardsOptions, round: usize) -> u64 {
-    let report = fanout::run(&FanoutOptions {
-        target: Target::parse(&server.url).expect("a valid URL"),
-        topic: format!("slow.{}.{}.{round}", laggards.count, laggards.bytes_per_second),
-        subscribers: 900,
-        laggards,
-        pace: Pace::Rate(100.0),
-        bytes: 512,
-        time: Duration::from_secs(2),
-        warm_up: Duration::from_secs(1),
-        core: Some(core),
-        server: None,
-    })
-    .expect("it runs");
+fn p99(server: &Server, core: usize, [slow, bytes_per_second]: [usize; 2], round: usize) -> u64 {
+    let flags = format!(
+        "--topic slow.{slow}.{bytes_per_second}.{round} --subscribers 900 --slow {slow} \
+         --slow-bytes-per-second {bytes_per_second} --bytes 512 --seconds 2 --core {core}"
+    );
+    let report = ringload("fanout", &server.url, &flags);
     assert!(report.accounts.are_clean(), "{:?}", report.accounts);
-    report.latency.percentile(99.0)
+    report.latency().percentile(99.0)
 }
 
 fn median(mut values: Vec<u64>) -> u64 {
@@ -49,8 +36,7 @@ fn ratios() -> [f64; 2] {
     let cores = allowed_cores().expect("the cores can be asked for");
     assert!(cores.len() >= 2, "server and generator need a core each");
     let server = Server::start(&ringwire_command(1, "/"), Some(cores[0])).unwrap_or_else(|reason| panic!("{reason}"));
-    let lag = |count, bytes_per_second| LaggardsOptions { count, bytes_per_second };
-    let kinds = [LaggardsOptions::NONE, lag(100, 0), lag(100, 20_000)];
+    let kinds = [[0, 0], [100, 0], [100, 20_000]];
     let mut found = [const { Vec::new() }; 3];
     for round in 0..ROUNDS {
         for (values, kind) in found.iter_mut().zip(kinds) {

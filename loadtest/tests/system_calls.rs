@@ -4,12 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
-
-use common::{Strace, start_ringwire};
-use ringload::workload::echo::{self, EchoOptions, Length, Payload};
-use ringload::workload::fanout::{self, FanoutOptions, Pace};
-use ringload::workload::laggards::LaggardsOptions;
+use common::{Strace, ringload, start_ringwire};
 
 /// Calls that a connection's beginning and end may cost, and those that strace's arrival interrupts.
 const BESIDES: u64 = 20;
@@ -18,20 +13,10 @@ const BESIDES: u64 = 20;
 #[ignore = "release measurement, run by cargo xtask test"]
 fn an_echo_costs_one_enter_and_nothing_else() {
     const MESSAGES: u64 = 5_000;
-    let (server, target) = start_ringwire(1, "/echo");
+    let (server, _) = start_ringwire(1, "/echo");
     let strace = Strace::attach(server.pid());
-    let report = echo::run(&EchoOptions {
-        target,
-        connections: 1,
-        depth: 1,
-        bytes: 64,
-        payload: Payload::Random,
-        length: Length::Messages(MESSAGES, Duration::from_secs(60)),
-        warm_up: Duration::ZERO,
-        core: None,
-        server: None,
-    })
-    .expect("it runs");
+    let flags = format!("--connections 1 --messages {MESSAGES} --seconds 60 --warm-up 0 --settle 0");
+    let report = ringload("echo", &server.url, &flags);
     let mut calls = strace.finish();
     assert!(report.accounts.are_clean() && report.accounts.expected >= MESSAGES, "{:?}", report.accounts);
     let enters = calls.remove("io_uring_enter").unwrap_or(0);
@@ -45,21 +30,10 @@ fn an_echo_costs_one_enter_and_nothing_else() {
 #[ignore = "release measurement, run by cargo xtask test"]
 fn a_publish_to_50_subscribers_costs_at_most_a_tenth_of_a_call_per_delivery() {
     const SUBSCRIBERS: usize = 50;
-    let (server, target) = start_ringwire(1, "/");
+    let (server, _) = start_ringwire(1, "/");
     let strace = Strace::attach(server.pid());
-    let report = fanout::run(&FanoutOptions {
-        target,
-        topic: "calls".to_owned(),
-        subscribers: SUBSCRIBERS,
-        laggards: LaggardsOptions::NONE,
-        pace: Pace::Rate(200.0),
-        bytes: 128,
-        time: Duration::from_secs(3),
-        warm_up: Duration::ZERO,
-        core: None,
-        server: None,
-    })
-    .expect("it runs");
+    let flags = format!("--subscribers {SUBSCRIBERS} --rate 200 --seconds 3 --warm-up 0");
+    let report = ringload("fanout", &server.url, &flags);
     let calls = strace.finish();
     assert!(report.accounts.are_clean(), "{:?}", report.accounts);
     assert!(report.accounts.expected >= 500 * SUBSCRIBERS as u64, "{:?}", report.accounts);

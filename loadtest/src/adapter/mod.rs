@@ -104,6 +104,18 @@ pub enum Heard {
     Control,
 }
 
+/// The flags of adapters.
+pub const HELP: &str = "";
+
+/// Reads which adapter is meant.
+///
+/// # Errors
+/// What is wrong with the flags.
+pub fn read(flags: &mut crate::cli::Flags) -> Result<std::sync::Arc<dyn Adapter>, String> {
+    let _ = flags;
+    Ok(std::sync::Arc::new(path::Path))
+}
+
 /// The beginning of a message, for a fault's words.
 fn excerpt(message: &[u8]) -> String {
     const CHARS_MAX: usize = 200;

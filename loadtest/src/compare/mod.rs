@@ -6,43 +6,83 @@
 
 pub mod stats;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringwire_ring::linux::pin_to_core;
 
+use crate::adapter::{self, Adapter};
+use crate::cli::{self, Flags};
 use crate::compare::stats::Spread;
 use crate::json::Json;
 use crate::measure::Machine;
 use crate::report::Report;
+use crate::run::Load;
 use crate::server::{Server, ServerCommand};
 use crate::target::{Target, Wire};
-use crate::workload::echo::{self, EchoOptions, Length, Payload};
+use crate::workload::{Options, Place};
+
+/// `ringload compare`, on the command line.
+pub const HELP: &str = "\
+ringload compare WORKLOAD: several servers, in rounds that interleave them
+
+    --server 'NAME URL PROGRAM ARGUMENT...'   once per server; {port} stands for a free port
+    --rounds N            rounds [5]
+    --server-core N       core of the servers [0]
+    --load-core N         core of the generator [1]
+    and the flags of WORKLOAD
+";
 
 /// What to compare, and under which load.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CompareOptions {
     /// The servers; ratios are against the last.
     pub servers: Vec<ServerCommand>,
     /// The core for the servers.
     pub server_core: usize,
-    /// The core for the generator.
-    pub load_core: usize,
     /// Rounds, at least one.
     pub rounds: usize,
-    /// How long each measurement is.
-    pub time: Duration,
-    /// How long it warms up.
-    pub warm_up: Duration,
-    /// Connections.
-    pub connections: usize,
-    /// Messages on their way per connection.
-    pub depth: usize,
-    /// Bytes of a message.
-    pub bytes: usize,
-    /// What a message is.
-    pub payload: Payload,
+    /// Under what.
+    pub workload: Box<dyn Options>,
+    /// What it is called.
+    pub kind: &'static str,
+    /// What is spoken.
+    pub adapter: Arc<dyn Adapter>,
+    /// How long and on what it runs.
+    pub load: Load,
     /// What lies between messages and sockets.
     pub wire: Wire,
+}
+
+impl CompareOptions {
+    /// Reads its flags.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn read(flags: &mut Flags) -> Result<Self, String> {
+        let servers: Vec<ServerCommand> =
+            flags.texts("server").iter().map(|text| ServerCommand::parse(text)).collect::<Result<_, _>>()?;
+        if servers.len() < 2 {
+            return Err("compare needs two or more --server".to_owned());
+        }
+        let kind = match &flags.plain()[..] {
+            [] => cli::kind("echo")?,
+            [one] => cli::kind(one)?,
+            [_, more, ..] => return Err(format!("one workload is needed: what is `{more}`?")),
+        };
+        let load_core = flags.number("load-core")?.unwrap_or(1);
+        let adapter = if kind.has_adapter { adapter::read(flags)? } else { Arc::new(adapter::path::Path) };
+        Ok(Self {
+            servers,
+            server_core: flags.number("server-core")?.unwrap_or(0),
+            rounds: flags.at_least_one("rounds", 5)?,
+            workload: (kind.read)(flags)?,
+            kind: kind.name,
+            adapter,
+            load: Load { threads: vec![Some(load_core)], ..cli::load(flags, 2.0, 0.5)? },
+            wire: cli::wire(flags)?,
+        })
+    }
 }
 
 /// What a comparison found: a report per round and server.
@@ -53,8 +93,7 @@ pub struct Comparison {
     options: Json,
 }
 
-/// Runs the comparison on the calling thread, which is pinned to the load core afterwards. `progress` is told of each
-/// measurement.
+/// Runs the comparison. `progress` is told of each measurement.
 ///
 /// # Errors
 /// If a server does not start or a run fails, or messages were lost.
@@ -63,7 +102,10 @@ pub fn run(options: &CompareOptions, mut progress: impl FnMut(&str, &Report)) ->
     for server in &options.servers {
         servers.push(Server::start(server, Some(options.server_core))?);
     }
-    pin_to_core(options.load_core).map_err(|error| format!("core {}: {error}", options.load_core))?;
+    // The thread that coordinates is not to disturb the servers.
+    if let Some(Some(core)) = options.load.threads.first() {
+        pin_to_core(*core).map_err(|error| format!("core {core}: {error}"))?;
+    }
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
         let mut reports: Vec<Option<Report>> = vec![None; servers.len()];
@@ -84,33 +126,21 @@ pub fn run(options: &CompareOptions, mut progress: impl FnMut(&str, &Report)) ->
 }
 
 fn measure(options: &CompareOptions, server: &Server) -> Result<Report, String> {
-    echo::run(&EchoOptions {
-        target: Target::parse_with(&server.url, options.wire.clone())?,
-        connections: options.connections,
-        depth: options.depth,
-        bytes: options.bytes,
-        payload: options.payload,
-        length: Length::Time(options.time),
-        warm_up: options.warm_up,
-        core: Some(options.load_core),
-        server: Some(server.process()?),
-    })
+    let target = Target::parse_with(&server.url, options.wire.clone())?;
+    let place = Place { target, adapter: Arc::clone(&options.adapter) };
+    let load = Load { server: Some(server.process()?), ..options.load.clone() };
+    options.workload.run(&place, &load)
 }
 
 impl CompareOptions {
     fn to_json(&self) -> Json {
         Json::object([
-            ("workload", "echo".into()),
-            ("connections", self.connections.into()),
-            ("depth", self.depth.into()),
-            ("bytes", self.bytes.into()),
-            ("payload", self.payload.name().into()),
+            ("workload", self.kind.into()),
             ("deflate", self.wire.deflate.is_some().into()),
             ("rounds", self.rounds.into()),
-            ("seconds", self.time.as_secs_f64().into()),
-            ("warm_up_seconds", self.warm_up.as_secs_f64().into()),
+            ("seconds", self.load.time.as_secs_f64().into()),
+            ("warm_up_seconds", self.load.warm_up.as_secs_f64().into()),
             ("server_core", self.server_core.into()),
-            ("load_core", self.load_core.into()),
         ])
     }
 }
@@ -193,7 +223,7 @@ fn cpu_us(report: &Report) -> f64 {
 }
 
 fn percentile_us(report: &Report, percent: f64) -> f64 {
-    report.latency.percentile(percent) as f64 / 1e3
+    report.latency().percentile(percent) as f64 / 1e3
 }
 
 fn share(report: &Report, cpu: Option<Duration>) -> f64 {

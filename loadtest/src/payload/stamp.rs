@@ -65,7 +65,7 @@ pub struct Stamp {
 }
 
 /// Makes payloads and knows them again. One text fills all of a run's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Payloads {
     filler: Vec<u8>,
     made: Vec<u8>,

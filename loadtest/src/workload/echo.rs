@@ -1,42 +1,70 @@
-//! `echo`, closed loop: every connection keeps `depth` messages on their way and sends another for each that comes
-//! back.
+//! `echo`: every message comes back.
 //!
-//! The latency of a message runs from the `io_uring_enter` that sends it to the return of the one that finds its echo.
-//! A closed loop waits for the server, so its latencies are those of a server at its limit, not at a given rate.
+//! In a closed loop every connection keeps `depth` messages on their way and sends another for each that comes back. It
+//! waits for the server, so its latencies are those of a server at its limit, not at a given rate. With a rate it is an
+//! open loop: messages are due at even intervals, on one connection after the other, whether the server answers or
+//! not, and latency runs from when each was due.
+//!
+//! A message is sent with the `io_uring_enter` of its turn, and its echo found with the return of another.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ringwire_ring::{Clock, Instant, Wait};
+use ringwire_ring::Instant;
 
-use super::{DRAIN, connect, kernel, pin};
-use crate::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
+use super::{Kind, Options, Place};
+use crate::cli::Flags;
+use crate::clients::{Door, End, Message, Outbox, Workload};
+use crate::connect::PER_SOURCE;
 use crate::json::Json;
-use crate::measure::{Accounts, Histogram, Meter, Process};
+use crate::measure::{Accounts, Loop, Recorder, Seen, Series, Span, Track};
 use crate::payload::{Messages, Numbered, NumberedJson};
 use crate::report::Report;
+use crate::run::{self, Finding, Load, Model, Readiness, Share, Worker};
 use crate::target::{Protocol, Target};
+
+/// `echo`, on the command line.
+pub const KIND: Kind = Kind {
+    name: "echo",
+    about: "every message comes back: round trips, in a closed loop or at a rate",
+    help: "\
+    --connections N       connections [100]
+    --depth N             messages on their way per connection, in a closed loop [1]
+    --rate R              instead: so many messages a second over all connections, whatever the server does
+    --messages N          end after so many have come back, or when --seconds are over [no limit]
+    --bytes N             payload bytes, at least 8 [64]
+    --payload random|json bytes in binary messages, or JSON as exchanges send it in text messages [random]
+",
+    has_adapter: false,
+    read: |flags| Ok(Box::new(EchoOptions::read(flags)?)),
+};
+
+/// What may wait for an echo on one connection of an open loop.
+const WAITING_MAX: usize = 1 << 20;
 
 /// How to echo.
 #[derive(Clone, Debug)]
 pub struct EchoOptions {
-    /// A server that sends back each message, or each byte.
-    pub target: Target,
     /// Connections.
     pub connections: usize,
-    /// Messages on their way per connection.
-    pub depth: usize,
+    /// When to send.
+    pub pace: Pace,
+    /// End after so many echoes.
+    pub messages: Option<u64>,
     /// Bytes of a message's payload, at least 8. Raw TCP carries as many bytes as the WebSocket frame has.
     pub bytes: usize,
     /// What a message is.
     pub payload: Payload,
-    /// How long to measure.
-    pub length: Length,
-    /// How long to run before that.
-    pub warm_up: Duration,
-    /// The core for this thread.
-    pub core: Option<usize>,
-    /// The server's process.
-    pub server: Option<Process>,
+}
+
+/// When to send.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As soon as fewer than so many are on their way on a connection.
+    Depth(usize),
+    /// So many a second, over all connections.
+    Rate(f64),
 }
 
 /// What a message is.
@@ -49,216 +77,363 @@ pub enum Payload {
     Json,
 }
 
-/// How long to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// For a time.
-    Time(Duration),
-    /// Until so many messages have come back, or this time has passed.
-    Messages(u64, Duration),
-}
-
-/// Runs the workload on the calling thread.
-///
-/// # Errors
-/// Why it could not run. What a server does to messages is no error: the report has it.
-pub fn run(options: &EchoOptions) -> Result<Report, String> {
-    pin(options.core)?;
-    let mut clients = Clients::new(ClientsOptions {
-        connections_max: options.connections,
-        receive_buffers: 1024,
-        receive_buffer_bytes: 16 * 1024,
-        clock: Clock::start(),
-        connecting_max: ClientsOptions::CONNECTING_MAX,
-    })
-    .map_err(|error| error.to_string())?;
-    let mut echo = Echo::new(options)?;
-    let door = Door { tcp_message_bytes: echo.messages.frame(0).len(), ..Door::new(options.target.clone()) };
-    connect(&mut clients, door, options.connections, &mut echo)?;
-    let mut out = clients.outbox();
-    for link in 0..options.connections {
-        (0..options.depth).for_each(|_| echo.send(&mut out, link));
-    }
-    let warm = clients.now() + options.warm_up;
-    clients.turns_until(warm, &mut echo).map_err(kernel)?;
-
-    let start = clients.now();
-    let meter = Meter::start(options.server, start)?;
-    let (messages, time) = match options.length {
-        Length::Time(time) => (u64::MAX, time),
-        Length::Messages(messages, time) => (messages, time),
-    };
-    echo.measuring = true;
-    while echo.measured < messages && clients.now() < start + time && !echo.all_ended() {
-        clients.turn(Wait::Until(start + time), &mut echo).map_err(kernel)?;
-    }
-    echo.measuring = false;
-    let cost = meter.stop(clients.now())?;
-
-    echo.sending = false;
-    let patience = clients.now() + DRAIN;
-    while echo.on_their_way() > 0 && clients.now() < patience && !echo.all_ended() {
-        clients.turn(Wait::Until(patience), &mut echo).map_err(kernel)?;
-    }
-    let accounts = echo.settle();
-    let (messages, latency) = (echo.measured, std::mem::take(&mut echo.latency));
-    clients.close(&mut echo).map_err(kernel)?;
-    Ok(Report {
-        workload: "echo",
-        target: options.target.to_string(),
-        options: options.to_json(),
-        messages,
-        cost,
-        threads: 1,
-        latency,
-        accounts,
-        findings: Vec::new(),
-    })
-}
-
-impl Payload {
-    /// As the command line has it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Payload::Random => "random",
-            Payload::Json => "json",
-        }
+impl EchoOptions {
+    /// Reads its flags.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn read(flags: &mut Flags) -> Result<Self, String> {
+        let (depth, rate) = (flags.number("depth")?, flags.number::<f64>("rate")?);
+        let pace = match (depth, rate) {
+            (Some(_), Some(_)) => return Err("--depth and --rate contradict each other: leave one out".to_owned()),
+            (Some(0), None) => return Err("--depth 0: at least 1 is needed".to_owned()),
+            (depth, None) => Pace::Depth(depth.unwrap_or(1)),
+            (None, Some(rate)) if rate > 0.0 && rate.is_finite() => Pace::Rate(rate),
+            (None, Some(rate)) => return Err(format!("--rate {rate}: a number above 0 is needed")),
+        };
+        Ok(Self {
+            connections: flags.at_least_one("connections", 100)?,
+            pace,
+            messages: flags.number("messages")?,
+            bytes: flags.number("bytes")?.unwrap_or(64),
+            payload: flags.one_of("payload", &[("random", Payload::Random), ("json", Payload::Json)])?,
+        })
     }
 }
 
 impl EchoOptions {
-    fn to_json(&self) -> Json {
-        Json::object([
-            ("connections", self.connections.into()),
-            ("depth", self.depth.into()),
-            ("bytes", self.bytes.into()),
-            ("payload", self.payload.name().into()),
-            ("deflate", self.target.wire.deflate.is_some().into()),
-            ("warm_up_seconds", self.warm_up.as_secs_f64().into()),
-            ("core", self.core.into()),
-        ])
+    /// What is sent to this server.
+    fn messages_to(&self, target: &Target) -> Result<Messages, String> {
+        Ok(match self.payload {
+            Payload::Random => Messages::Random(Numbered::new(self.bytes, 1)?),
+            Payload::Json if target.protocol == Protocol::Tcp => {
+                return Err(format!("{target}: JSON goes over WebSocket only"));
+            }
+            Payload::Json => Messages::Json(NumberedJson::new(self.bytes, target.wire.deflate.is_some())?),
+        })
     }
 }
 
-#[derive(Debug)]
-struct Echo {
-    messages: Messages,
-    /// Frames come back as they were sent, not as payloads.
-    raw: bool,
-    depth: usize,
-    links: Vec<Progress>,
-    /// When the messages on their way were sent: `depth` places for each connection.
-    sent_at: Vec<Instant>,
-    /// Places whose messages go out with this turn.
-    leaving: Vec<u32>,
-    sending: bool,
-    measuring: bool,
-    measured: u64,
-    latency: Histogram,
-    accounts: Accounts,
+impl Options for EchoOptions {
+    fn run(&self, place: &Place, load: &Load) -> Result<Report, String> {
+        run::run(&Echo::new(self, &place.target)?, load)
+    }
+
+    fn rate(&self) -> Option<f64> {
+        match self.pace {
+            Pace::Rate(rate) => Some(rate),
+            Pace::Depth(_) => None,
+        }
+    }
+
+    fn at_rate(&self, rate: f64) -> Option<Box<dyn Options>> {
+        Some(Box::new(Self { pace: Pace::Rate(rate), ..self.clone() }))
+    }
 }
 
-/// How far a connection is. Messages are numbered from 0.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    next_out: u64,
-    next_in: u64,
-    ended: bool,
+/// The workload.
+#[derive(Debug)]
+struct Echo {
+    options: EchoOptions,
+    door: Arc<Door>,
 }
 
 impl Echo {
-    fn new(options: &EchoOptions) -> Result<Self, String> {
-        let raw = options.target.protocol == Protocol::Tcp;
-        let deflate = options.target.wire.deflate.is_some();
-        let messages = match options.payload {
-            Payload::Random => Messages::Random(Numbered::new(options.bytes, 1)?),
-            Payload::Json if raw => return Err(format!("{}: JSON goes over WebSocket only", options.target)),
-            Payload::Json => Messages::Json(NumberedJson::new(options.bytes, deflate)?),
+    fn new(options: &EchoOptions, target: &Target) -> Result<Self, String> {
+        let frame_bytes = options.messages_to(target)?.frame(0).len();
+        let door = Door {
+            tcp_message_bytes: frame_bytes,
+            spread: options.connections > PER_SOURCE,
+            ..Door::new(target.clone())
         };
-        Ok(Self {
-            messages,
-            raw,
-            depth: options.depth,
-            links: vec![Progress::default(); options.connections],
-            sent_at: vec![Instant::default(); options.connections * options.depth],
-            leaving: Vec::new(),
-            sending: true,
-            measuring: false,
-            measured: 0,
-            latency: Histogram::default(),
-            accounts: Accounts::default(),
-        })
-    }
-
-    #[inline]
-    fn place(&self, link: usize, number: u64) -> usize {
-        link * self.depth + (number % self.depth as u64) as usize
-    }
-
-    fn send(&mut self, out: &mut Outbox<'_>, link: usize) {
-        let number = self.links[link].next_out;
-        self.links[link].next_out += 1;
-        self.accounts.expected += 1;
-        self.leaving.push(self.place(link, number) as u32);
-        out.send(link, self.messages.frame(number));
-    }
-
-    fn all_ended(&self) -> bool {
-        self.accounts.ended as usize == self.links.len()
-    }
-
-    fn on_their_way(&self) -> u64 {
-        let open = self.links.iter().filter(|link| !link.ended);
-        open.map(|link| link.next_out.saturating_sub(link.next_in)).sum()
-    }
-
-    /// What did not arrive by now is lost.
-    fn settle(&mut self) -> Accounts {
-        let accounts = &mut self.accounts;
-        accounts.lost = accounts.expected.saturating_sub(accounts.arrived + accounts.corrupted);
-        std::mem::take(accounts)
+        Ok(Self { options: options.clone(), door: Arc::new(door) })
     }
 }
 
-impl Workload for Echo {
+impl Model for Echo {
+    type Worker = EchoWorker;
+
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn target(&self) -> &Target {
+        &self.door.target
+    }
+
+    fn options(&self) -> Json {
+        let (depth, rate) = match self.options.pace {
+            Pace::Depth(depth) => (Some(depth), None),
+            Pace::Rate(rate) => (None, Some(rate)),
+        };
+        Json::object([
+            ("connections", self.options.connections.into()),
+            ("depth", depth.into()),
+            ("rate", rate.into()),
+            ("bytes", self.options.bytes.into()),
+            ("payload", if self.options.payload == Payload::Json { "json" } else { "random" }.into()),
+        ])
+    }
+
+    fn series(&self) -> &'static [&'static str] {
+        &["echo"]
+    }
+
+    fn kind(&self) -> Loop {
+        if self.options.messages.is_some() || matches!(self.options.pace, Pace::Depth(_)) {
+            Loop::Closed
+        } else {
+            Loop::Open
+        }
+    }
+
+    fn connections_max(&self, share: Share) -> usize {
+        share.of(self.options.connections)
+    }
+
+    fn worker(&self, share: Share, recorder: Recorder) -> Result<EchoWorker, String> {
+        let connections = share.of(self.options.connections);
+        let pace = match self.options.pace {
+            // A thread's messages are due as often as its share of the connections says.
+            Pace::Rate(rate) => Pace::Rate(rate * connections as f64 / self.options.connections as f64),
+            depth @ Pace::Depth(_) => depth,
+        };
+        Ok(EchoWorker {
+            messages: self.options.messages_to(&self.door.target)?,
+            raw: self.door.target.protocol == Protocol::Tcp,
+            door: Arc::clone(&self.door),
+            pace,
+            to_come: self.options.messages.map_or(u64::MAX, |messages| messages.div_ceil(share.count as u64)),
+            links: vec![Progress::default(); connections],
+            unsent: Vec::new(),
+            sent: 0,
+            connecting: connections,
+            span: None,
+            sending: false,
+            over: None,
+            failed: None,
+            recorder,
+            accounts: Accounts::default(),
+        })
+    }
+}
+
+struct EchoWorker {
+    messages: Messages,
+    /// Frames come back as they were sent, not as payloads.
+    raw: bool,
+    door: Arc<Door>,
+    pace: Pace,
+    /// Echoes in the measured interval after which it is over.
+    to_come: u64,
+    links: Vec<Progress>,
+    /// What goes out with this turn: the connection, and its place among those that wait there.
+    unsent: Vec<(u32, u64)>,
+    /// Messages of an open loop.
+    sent: u64,
+    connecting: usize,
+    span: Option<Span>,
+    sending: bool,
+    over: Option<Over>,
+    failed: Option<String>,
+    recorder: Recorder,
+    accounts: Accounts,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// All that was to come has come.
+    Complete,
+    Stuck,
+}
+
+/// How far a connection is. Messages are numbered from 0.
+#[derive(Clone, Debug)]
+struct Progress {
+    next_in: u64,
+    track: Track,
+    /// Those on their way, from `next_in` on: when each was due, and when it was sent.
+    waiting: VecDeque<(Instant, Instant)>,
+    ended: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { next_in: 0, track: Track::from(0), waiting: VecDeque::new(), ended: false }
+    }
+}
+
+impl EchoWorker {
+    fn send(&mut self, out: &mut Outbox<'_>, link: usize, due: Instant) {
+        let progress = &mut self.links[link];
+        let number = progress.next_in + progress.waiting.len() as u64;
+        progress.waiting.push_back((due, due));
+        self.accounts.expected += 1;
+        self.unsent.push((link as u32, number));
+        out.send(link, self.messages.frame(number));
+        if self.links[link].waiting.len() > WAITING_MAX {
+            self.accounts
+                .count_end(&format!("the server does not answer: {WAITING_MAX} messages wait on a connection"));
+            self.over = Some(Over::Stuck);
+        }
+    }
+
+    /// What comes back is that message: those before it on its connection are lost.
+    fn take(&mut self, link: usize, number: u64, bytes: usize, at: Instant) {
+        let progress = &mut self.links[link];
+        progress.track.see(number);
+        let ahead = (number - progress.next_in) as usize;
+        progress.next_in = number + 1;
+        let Some((due, sent)) = progress.waiting.drain(..=ahead).next_back() else { return };
+        let Some(span) = self.span else { return };
+        self.recorder.count(1, bytes as u64, at);
+        if at >= span.measure_from && at < span.measure_to {
+            self.to_come = self.to_come.saturating_sub(1);
+            if self.to_come == 0 {
+                self.over = Some(Over::Complete);
+            }
+        }
+        match self.pace {
+            // A closed loop has no intention but to send at once.
+            Pace::Depth(_) => self.recorder.record(Series(0), at, sent, sent),
+            Pace::Rate(_) => self.recorder.record(Series(0), at, due, sent),
+        }
+    }
+
+    fn on_their_way(&self) -> usize {
+        self.links.iter().filter(|link| !link.ended).map(|link| link.waiting.len()).sum()
+    }
+
+    fn all_ended(&self) -> bool {
+        self.links.iter().all(|link| link.ended)
+    }
+}
+
+impl Workload for EchoWorker {
+    fn on_open(&mut self, _: &mut Outbox<'_>, _: usize, _: Instant) {
+        self.connecting -= 1;
+    }
+
     fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, message: Message<'_>, at: Instant) {
         let number = match &self.messages {
             Messages::Random(messages) if self.raw => messages.number_in_frame(message.bytes),
             messages => messages.number(message.bytes),
         };
-        let progress = self.links[link];
+        let progress = &self.links[link];
+        let next_out = progress.next_in + progress.waiting.len() as u64;
         match number {
-            Some(number) if number >= progress.next_in && number < progress.next_out => {
-                self.links[link].next_in = number + 1;
+            Some(number) if number >= progress.next_in && number < next_out => {
                 self.accounts.arrived += 1;
-                if self.measuring {
-                    let sent_at = self.sent_at[self.place(link, number)];
-                    self.latency.record(at.since(sent_at).as_nanos() as u64);
-                    self.measured += 1;
+                self.take(link, number, message.bytes.len(), at);
+            }
+            Some(number) if number < progress.next_in => match self.links[link].track.see(number) {
+                Seen::Late => {
+                    self.accounts.arrived += 1;
+                    self.accounts.out_of_order += 1;
                 }
-            }
-            Some(number) if number < progress.next_in => {
-                self.accounts.repeated += 1;
-                return;
-            }
+                Seen::InOrder | Seen::AfterGap(_) | Seen::Repeated => {
+                    self.accounts.repeated += 1;
+                    return;
+                }
+            },
             Some(_) | None => {
-                self.links[link].next_in += 1;
+                let progress = &mut self.links[link];
+                progress.waiting.pop_front();
+                progress.next_in += 1;
                 self.accounts.corrupted += 1;
             }
         }
-        if self.sending {
-            self.send(out, link);
+        if self.sending && matches!(self.pace, Pace::Depth(_)) {
+            self.send(out, link, at);
         }
     }
 
     fn on_enter(&mut self, at: Instant) {
-        for place in self.leaving.drain(..) {
-            self.sent_at[place as usize] = at;
+        let is_open_loop = matches!(self.pace, Pace::Rate(_));
+        for (link, number) in self.unsent.drain(..) {
+            let progress = &mut self.links[link as usize];
+            let Some(place) = number.checked_sub(progress.next_in) else { continue };
+            let Some((due, sent)) = progress.waiting.get_mut(place as usize) else { continue };
+            *sent = at;
+            if is_open_loop {
+                self.recorder.late(*due, at);
+            }
         }
+        self.recorder.turn(at);
     }
 
     fn on_ended(&mut self, _: &mut Outbox<'_>, link: usize, end: &End) {
         self.links[link].ended = true;
-        end.fault().into_iter().for_each(|fault| self.accounts.count_end(fault));
+        let Some(reason) = end.fault() else { return };
+        match self.span {
+            None => drop(self.failed.get_or_insert_with(|| reason.to_owned())),
+            Some(_) => self.accounts.count_end(reason),
+        }
+    }
+}
+
+impl Worker for EchoWorker {
+    fn connect(&mut self, out: &mut Outbox<'_>) {
+        for number in 0..self.links.len() {
+            let link = out.open(&self.door);
+            assert_eq!(link, number, "a new ring numbers its connections from 0");
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        match &self.failed {
+            Some(reason) => Readiness::Failed(reason.clone()),
+            None if self.connecting > 0 => Readiness::Connecting,
+            None => Readiness::Ready,
+        }
+    }
+
+    fn start(&mut self, span: Span) {
+        self.span = Some(span);
+        self.recorder.start(span);
+    }
+
+    fn pump(&mut self, out: &mut Outbox<'_>, now: Instant) -> Instant {
+        let Some(Span { start, measure_to, .. }) = self.span else { return now };
+        if now < start {
+            return start;
+        }
+        match self.pace {
+            Pace::Depth(depth) if !self.sending => {
+                self.sending = true;
+                for link in 0..self.links.len() {
+                    (0..depth).for_each(|_| self.send(out, link, now));
+                }
+            }
+            Pace::Depth(_) => {}
+            Pace::Rate(rate) => loop {
+                let due = start + Duration::from_secs_f64(self.sent as f64 / rate);
+                if due > now || due >= measure_to || self.over.is_some() {
+                    return due;
+                }
+                let link = (self.sent % self.links.len() as u64) as usize;
+                self.sent += 1;
+                self.send(out, link, due);
+            },
+        }
+        measure_to
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_some() || self.all_ended()
+    }
+
+    fn stop(&mut self) {
+        self.sending = false;
+    }
+
+    fn is_drained(&self) -> bool {
+        self.on_their_way() == 0
+    }
+
+    fn finish(mut self) -> Finding {
+        let accounts = &mut self.accounts;
+        accounts.lost = accounts.expected.saturating_sub(accounts.arrived + accounts.corrupted);
+        Finding { accounts: self.accounts, recorded: self.recorder.finish(), ..Finding::default() }
     }
 }

@@ -1,69 +1,63 @@
-//! Models of what clients do.
+//! Models of what clients do: each reads its options, and runs against any server at any rate.
 
 pub mod echo;
 pub mod fanout;
 pub mod idle;
 pub mod laggards;
+pub mod trading;
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ringwire_ring::linux::pin_to_core;
-use ringwire_ring::{Instant, Wait};
+use crate::adapter::Adapter;
+use crate::cli::Flags;
+use crate::report::Report;
+use crate::run::Load;
+use crate::target::Target;
 
-use crate::clients::{Clients, Door, End, Message, Outbox, Workload};
-
-/// How long messages on their way are waited for at the end of a run.
-const DRAIN: Duration = Duration::from_secs(5);
-
-/// Pins the calling thread, if a core is asked for.
-fn pin(core: Option<usize>) -> Result<(), String> {
-    core.map_or(Ok(()), |core| pin_to_core(core).map_err(|error| format!("--core {core}: {error}")))
+/// A server, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it is.
+    pub target: Target,
+    /// What is spoken.
+    pub adapter: Arc<dyn Adapter>,
 }
 
-/// Opens `count` connections, and returns when all are open.
-fn connect(clients: &mut Clients, door: Door, count: usize, workload: &mut impl Workload) -> Result<(), String> {
-    let door = Arc::new(door);
-    for _ in 0..count {
-        clients.outbox().open(&door);
-    }
-    let mut opening = Opening { workload, open: 0, fault: None };
-    while opening.open < count {
-        clients.turn(Wait::Forever, &mut opening).map_err(kernel)?;
-        if let Some(fault) = opening.fault.take() {
-            return Err(fault);
-        }
-    }
-    Ok(())
-}
+/// A workload with its options.
+pub trait Options: fmt::Debug + Send + Sync {
+    /// Runs it once.
+    ///
+    /// # Errors
+    /// Why it could not run. What a server does to messages is no error: the report has it.
+    fn run(&self, place: &Place, load: &Load) -> Result<Report, String>;
 
-/// A workload whose connections are being opened.
-struct Opening<'w, W> {
-    workload: &'w mut W,
-    open: usize,
-    /// Why the first one could not be opened.
-    fault: Option<String>,
-}
-
-impl<W: Workload> Workload for Opening<'_, W> {
-    fn on_open(&mut self, out: &mut Outbox<'_>, link: usize, at: Instant) {
-        self.open += 1;
-        self.workload.on_open(out, link, at);
+    /// Messages a second that are sent, if it has a rate: what is searched for the highest that can be sustained.
+    fn rate(&self) -> Option<f64> {
+        None
     }
 
-    fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, message: Message<'_>, at: Instant) {
-        self.workload.on_message(out, link, message, at);
-    }
-
-    fn on_ended(&mut self, out: &mut Outbox<'_>, link: usize, end: &End) {
-        if let End::NotOpened(reason) = end {
-            self.fault.get_or_insert_with(|| reason.clone());
-        }
-        self.workload.on_ended(out, link, end);
+    /// The same at another rate. `None` if it has none.
+    fn at_rate(&self, rate: f64) -> Option<Box<dyn Options>> {
+        let _ = rate;
+        None
     }
 }
 
-/// An error of the ring, as the user reads it.
-fn kernel(error: std::io::Error) -> String {
-    format!("the generator's ring: {error}")
+/// A kind of workload.
+#[derive(Debug)]
+pub struct Kind {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Its flags, with units and defaults.
+    pub help: &'static str,
+    /// Whether it speaks through an adapter.
+    pub has_adapter: bool,
+    /// Reads its flags.
+    pub read: fn(&mut Flags) -> Result<Box<dyn Options>, String>,
 }
+
+/// All kinds.
+pub const KINDS: &[Kind] = &[echo::KIND, fanout::KIND, trading::KIND, idle::KIND];

@@ -10,6 +10,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use ringload::cli::{CommandLine, Task};
+use ringload::report::Report;
 use ringload::server::{Server, ServerCommand};
 use ringload::target::{Target, Wire};
 
@@ -42,6 +44,15 @@ pub(crate) fn ringwire_command(shards: usize, path: &str) -> ServerCommand {
         "ringwire ws://127.0.0.1:{{port}}{path} {program} serve --listen 127.0.0.1:{{port}} --shards {shards} --feed none"
     );
     ServerCommand::parse(&text).expect("a valid command")
+}
+
+/// What `ringload` reports when it is started with these arguments behind the workload's name and the target.
+pub(crate) fn ringload(workload: &str, target: &str, flags: &str) -> Report {
+    let words = [workload, target].into_iter().chain(flags.split_whitespace()).map(str::to_owned);
+    let line =
+        CommandLine::parse(&words.collect::<Vec<_>>()).unwrap_or_else(|fault| panic!("{workload} {flags}: {fault}"));
+    let Task::Run(job) = line.task else { panic!("{workload} {flags} is no run") };
+    job.run().unwrap_or_else(|reason| panic!("{workload} {flags}: {reason}"))
 }
 
 /// The release server, with no feed, and its URL at `path`.

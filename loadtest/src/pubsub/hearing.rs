@@ -1,0 +1,174 @@
+//! What comes in on a thread's connections: which message it is, whether it was to come, and how late it is.
+
+use std::sync::atomic::Ordering;
+
+use ringwire_ring::Instant;
+
+use super::PubSubWorker;
+use super::member::Presence;
+use crate::adapter::Heard as Kind;
+use crate::clients::{End, Message, Outbox, Workload};
+use crate::measure::{Seen, Series, Track};
+use crate::payload::stamp::{Found, Stamp};
+
+impl PubSubWorker {
+    /// A line may have become ready, and with it its session.
+    fn look_at(&mut self, place: usize, line: usize, at: Instant) {
+        let member = &mut self.members[place];
+        let open = &mut member.lines[line];
+        if open.is_ready || !open.line.is_ready() {
+            return;
+        }
+        open.is_ready = true;
+        self.awaited -= 1;
+        if let Presence::Coming(asked) = member.presence
+            && member.lines.iter().all(|open| open.is_ready)
+        {
+            member.presence = Presence::Here;
+            if self.span.is_some() {
+                self.found.joins.record(at.since(asked).as_nanos() as u64);
+            }
+        }
+    }
+
+    /// A sound payload came for a member.
+    #[inline]
+    fn on_payload(&mut self, place: usize, stamp: Stamp, bytes: usize, at: Instant) {
+        let flow = stamp.flow as usize;
+        let Some(heard) = self.members[place].heard(flow) else {
+            self.found.accounts.unknown += 1;
+            return;
+        };
+        let track = match &mut heard.track {
+            Some(track) => track,
+            none => {
+                heard.base = stamp.seq;
+                none.insert(Track::from(stamp.seq))
+            }
+        };
+        let accounts = &mut self.found.accounts;
+        match track.see(stamp.seq) {
+            Seen::InOrder => {
+                accounts.arrived += 1;
+                self.settled += 1;
+                self.settled_untold += 1;
+            }
+            Seen::AfterGap(missing) => {
+                accounts.arrived += 1;
+                self.settled += 1 + missing;
+                self.settled_untold += 1 + missing;
+            }
+            Seen::Late => {
+                accounts.arrived += 1;
+                accounts.out_of_order += 1;
+            }
+            Seen::Repeated => {
+                accounts.repeated += 1;
+                return;
+            }
+        }
+        let Some(span) = self.span else { return };
+        self.found.recorder.count(1, bytes as u64, at);
+        if stamp.due >= span.measure_from {
+            let flow = &self.common.scenario.flows[flow];
+            self.found.recorder.record(Series(flow.series), at, stamp.due, stamp.due + stamp.late);
+            if self.common.hearers[flow.topic] > 1 {
+                self.found.spread.see(stamp.flow, stamp.seq, at);
+            }
+        }
+    }
+
+    /// What was found in a message that may hold payloads.
+    fn on_payloads(&mut self, place: usize, bytes: &[u8], at: Instant) {
+        let payloads = std::mem::take(&mut self.payloads);
+        let mut none = true;
+        for found in payloads.find(bytes) {
+            none = false;
+            match found {
+                Found::Sound(stamp) => self.on_payload(place, stamp, bytes.len(), at),
+                Found::Corrupted => {
+                    self.found.accounts.corrupted += 1;
+                }
+            }
+        }
+        self.payloads = payloads;
+        self.found.accounts.unknown += u64::from(none);
+    }
+
+    /// The run cannot go on, or cannot begin.
+    fn fail(&mut self, reason: String) {
+        if self.span.is_some() {
+            self.found.accounts.count_end(&reason);
+            self.is_over = true;
+        } else {
+            self.failed.get_or_insert(reason);
+        }
+    }
+}
+
+impl Workload for PubSubWorker {
+    fn on_open(&mut self, out: &mut Outbox<'_>, link: usize, at: Instant) {
+        let Some((place, line)) = self.links[link].map(|(place, line)| (place as usize, line as usize)) else { return };
+        self.say.clear();
+        self.members[place].lines[line].line.open(&mut self.say);
+        out.send(link, self.say.frames());
+        self.look_at(place, line, at);
+    }
+
+    fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, message: Message<'_>, at: Instant) {
+        let Some((place, line)) = self.links[link].map(|(place, line)| (place as usize, line as usize)) else { return };
+        let bytes = message.bytes;
+        self.say.clear();
+        let kind = self.members[place].lines[line].line.hear(message, &mut self.say);
+        if !self.say.frames().is_empty() {
+            out.send(link, self.say.frames());
+        }
+        match kind {
+            Ok(Kind::Payloads) if self.is_slow(&self.members[place]) => self.found.slow_messages += 1,
+            Ok(Kind::Payloads) => self.on_payloads(place, bytes, at),
+            Ok(Kind::Control) => self.look_at(place, line, at),
+            Err(fault) => self.fail(format!("{}: {fault}", self.common.target)),
+        }
+    }
+
+    fn on_enter(&mut self, at: Instant) {
+        for due in self.leaving.drain(..) {
+            self.found.recorder.late(due, at);
+        }
+        if self.settled_untold > 0 {
+            self.common.settled.fetch_add(std::mem::take(&mut self.settled_untold), Ordering::Relaxed);
+        }
+        self.found.recorder.turn(at);
+    }
+
+    fn on_ended(&mut self, _: &mut Outbox<'_>, link: usize, end: &End) {
+        let Some((place, line)) = self.links[link].take() else { return };
+        self.open -= 1;
+        let (place, line) = (place as usize, line as usize);
+        let is_slow = self.is_slow(&self.members[place]);
+        let member = &mut self.members[place];
+        self.awaited -= usize::from(!member.lines[line].is_ready);
+        member.lines[line].has_ended = true;
+        if member.presence == Presence::Leaving || matches!(end, End::Closed) {
+            if member.lines.iter().all(|open| open.has_ended) {
+                member.presence = Presence::Absent;
+                self.found.accounts.expected += member.retire();
+            }
+            return;
+        }
+        let (End::NotOpened(reason) | End::Broken(reason)) = end else { return };
+        match (is_slow, self.span) {
+            // A server may end those who read too slowly.
+            (true, Some(_)) => self.found.slow_ended += 1,
+            (false, Some(_)) => {
+                member.presence = Presence::Leaving;
+                self.found.accounts.count_end(reason);
+                // A window would wait for ever for what this one was to get.
+                self.is_over |= matches!(self.common.source, super::Source::Window { .. });
+            }
+            (_, None) => {
+                self.failed.get_or_insert_with(|| reason.clone());
+            }
+        }
+    }
+}

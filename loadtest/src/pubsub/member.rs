@@ -1,0 +1,107 @@
+//! A session that a thread plays: its connections, and how far it has heard each flow.
+
+use std::sync::Arc;
+
+use ringwire_ring::Instant;
+
+use super::{Common, Session};
+use crate::adapter::{Line, LineSpec, Needs};
+use crate::clients::Outbox;
+use crate::measure::Track;
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Which of the scenario's.
+    pub(super) session: usize,
+    pub(super) presence: Presence,
+    pub(super) lines: Vec<Open>,
+    /// What it hears, ordered by flow.
+    pub(super) heard: Vec<Heard>,
+}
+
+/// Whether a session is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    /// Asked to come at this instant.
+    Coming(Instant),
+    Here,
+    Leaving,
+}
+
+/// One of its connections.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) link: usize,
+    pub(super) line: Box<dyn Line>,
+    pub(super) is_ready: bool,
+    pub(super) has_ended: bool,
+    /// Topics that can be published on it, and under which number.
+    pub(super) publishes: Vec<usize>,
+}
+
+/// How far it has heard a flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) flow: usize,
+    /// None until something came, for who comes later: the beginning is not known.
+    pub(super) track: Option<Track>,
+    /// The number that the account begins with.
+    pub(super) base: u64,
+}
+
+impl Member {
+    pub(super) fn new(common: &Common, session: usize) -> Self {
+        let Session { subscribes, .. } = &common.scenario.sessions[session];
+        let mut flows: Vec<usize> = subscribes.iter().flat_map(|&topic| &common.flows_of[topic]).copied().collect();
+        flows.sort_unstable();
+        flows.dedup();
+        let heard = flows.into_iter().map(|flow| Heard { flow, track: None, base: 0 }).collect();
+        let mut this = Self { session, presence: Presence::Absent, lines: Vec::new(), heard };
+        if !common.scenario.sessions[session].comes_later {
+            this.heard.iter_mut().for_each(|heard| heard.track = Some(Track::from(0)));
+        }
+        this
+    }
+
+    /// Begins to connect. Says the numbers of the connections.
+    pub(super) fn join(&mut self, common: &Common, out: &mut Outbox<'_>) -> Result<(), String> {
+        let scenario = &common.scenario;
+        let names =
+            |topics: &[usize]| -> Vec<&str> { topics.iter().map(|&topic| scenario.topics[topic].as_str()).collect() };
+        let subscribes = &scenario.sessions[self.session].subscribes;
+        let publishes = &common.published_by[self.session];
+        let needs = Needs { session: self.session, subscribes: &names(subscribes), publishes: &names(publishes) };
+        let specs = common.adapter.lines(&common.target, &needs)?;
+        self.presence = Presence::Coming(out.now());
+        self.lines = specs
+            .into_iter()
+            .map(|LineSpec { door, line, publishes: numbers, .. }| Open {
+                link: out.open(&Arc::new(door)),
+                line,
+                is_ready: false,
+                has_ended: false,
+                publishes: numbers.into_iter().map(|number| publishes[number]).collect(),
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// How far it has heard this flow. None if it does not hear it.
+    #[inline]
+    pub(super) fn heard(&mut self, flow: usize) -> Option<&mut Heard> {
+        let place = match &self.heard[..] {
+            [only] => (only.flow == flow).then_some(0),
+            several => several.binary_search_by_key(&flow, |heard| heard.flow).ok(),
+        };
+        self.heard.get_mut(place?)
+    }
+
+    /// Forgets how far it has heard anything, since it is gone. Says how many deliveries it was to get meanwhile.
+    pub(super) fn retire(&mut self) -> u64 {
+        let tracks =
+            self.heard.iter_mut().filter_map(|heard| heard.track.take().map(|track| track.next() - heard.base));
+        tracks.sum()
+    }
+}

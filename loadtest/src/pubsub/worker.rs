@@ -1,0 +1,295 @@
+//! What one thread does: its sessions' connections, and the actions that are due. What comes in is heard in
+//! [`hearing`](super::hearing).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ringwire_ring::Instant;
+
+use super::member::{Member, Presence};
+use super::{Action, Common, Flow, Script, Source, Spreads, What};
+use crate::adapter::Say;
+use crate::clients::Outbox;
+use crate::measure::{Accounts, Histogram, Recorder, Span};
+use crate::payload::stamp::{FLOWS_MAX, PAYLOAD_BYTES_MIN, Payloads, Stamp};
+use crate::run::{Finding, Readiness, Share, Worker};
+
+/// What may wait in user space for a socket that takes nothing: beyond this a run ends, since the server does not take
+/// what is published.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// How soon a window is looked at again that another thread's deliveries may have opened.
+const WINDOW_LOOK: Duration = Duration::from_micros(200);
+
+/// A thread's part of a [`PubSub`](super::PubSub).
+pub struct PubSubWorker {
+    pub(super) common: Arc<Common>,
+    share: Share,
+    pub(super) members: Vec<Member>,
+    /// Which member's which line each connection is.
+    pub(super) links: Vec<Option<(u32, u32)>>,
+    script: Option<Script>,
+    next: Option<Action>,
+    /// Messages of each flow that this thread has published.
+    published: Vec<u64>,
+    pub(super) payloads: Payloads,
+    pub(super) say: Say,
+    pub(super) span: Option<Span>,
+    /// When those that go out with this turn were due.
+    pub(super) leaving: Vec<Instant>,
+    /// Deliveries settled, those of them that the threads' common count does not have yet, and, once nobody publishes
+    /// any more, how many it takes.
+    pub(super) settled: u64,
+    pub(super) settled_untold: u64,
+    to_settle: Option<u64>,
+    /// Lines that are to be ready before it begins, and those that have not ended.
+    pub(super) awaited: usize,
+    pub(super) open: usize,
+    pub(super) failed: Option<String>,
+    pub(super) is_over: bool,
+    pub(super) found: Results,
+}
+
+/// What was found so far.
+#[derive(Debug)]
+pub(super) struct Results {
+    pub(super) accounts: Accounts,
+    pub(super) recorder: Recorder,
+    pub(super) spread: Spreads,
+    /// From asking to come to being there.
+    pub(super) joins: Histogram,
+    /// What slow sessions got, and how many of their connections ended.
+    pub(super) slow_messages: u64,
+    pub(super) slow_ended: u64,
+}
+
+impl PubSubWorker {
+    pub(super) fn new(common: Arc<Common>, share: Share, recorder: Recorder) -> Result<Self, String> {
+        let scenario = &common.scenario;
+        if scenario.flows.len() > FLOWS_MAX {
+            return Err(format!("{} flows: at most {FLOWS_MAX} can be told apart", scenario.flows.len()));
+        }
+        if scenario.bytes_max < PAYLOAD_BYTES_MIN {
+            return Err(format!("--bytes {}: at least {PAYLOAD_BYTES_MIN} are needed for a stamp", scenario.bytes_max));
+        }
+        let members = (0..scenario.sessions.len()).filter(|&session| share.owns(session));
+        Ok(Self {
+            members: members.map(|session| Member::new(&common, session)).collect(),
+            links: Vec::new(),
+            script: None,
+            next: None,
+            published: vec![0; scenario.flows.len()],
+            payloads: Payloads::new(scenario.bytes_max),
+            say: Say::new(share.index as u64),
+            span: None,
+            leaving: Vec::new(),
+            settled: 0,
+            settled_untold: 0,
+            to_settle: None,
+            awaited: 0,
+            open: 0,
+            failed: None,
+            is_over: false,
+            found: Results {
+                accounts: Accounts::default(),
+                recorder,
+                spread: Spreads::default(),
+                joins: Histogram::default(),
+                slow_messages: 0,
+                slow_ended: 0,
+            },
+            share,
+            common,
+        })
+    }
+
+    /// A session's place among this thread's members.
+    fn place(&self, session: usize) -> usize {
+        debug_assert!(self.share.owns(session), "session {session} is another thread's");
+        session / self.share.count
+    }
+
+    fn join(&mut self, session: usize, out: &mut Outbox<'_>) {
+        let place = self.place(session);
+        let member = &mut self.members[place];
+        if member.presence != Presence::Absent {
+            return;
+        }
+        if let Err(reason) = member.join(&self.common, out) {
+            self.failed.get_or_insert(reason);
+            return;
+        }
+        let slow = self.common.scenario.sessions[session].reads_bytes_per_second;
+        for (line, open) in member.lines.iter().enumerate() {
+            if self.links.len() <= open.link {
+                self.links.resize(open.link + 1, None);
+            }
+            self.links[open.link] = Some((place as u32, line as u32));
+            if let Some(bytes_per_second) = slow {
+                out.throttle(open.link, bytes_per_second);
+            }
+        }
+        self.open += member.lines.len();
+        self.awaited += member.lines.len();
+    }
+
+    fn leave(&mut self, session: usize, out: &mut Outbox<'_>) {
+        let place = self.place(session);
+        let member = &mut self.members[place];
+        if member.presence == Presence::Here {
+            member.presence = Presence::Leaving;
+            for open in &mut member.lines {
+                self.say.clear();
+                open.line.leave(&mut self.say);
+                out.send(open.link, self.say.frames());
+                out.close(open.link);
+            }
+        }
+    }
+
+    fn publish(&mut self, flow: usize, bytes: usize, due: Instant, out: &mut Outbox<'_>) {
+        let Flow { topic, session, .. } = self.common.scenario.flows[flow];
+        let place = self.place(session);
+        let member = &mut self.members[place];
+        if member.presence != Presence::Here {
+            return;
+        }
+        let way = member.lines.iter_mut().find_map(|open| {
+            let number = open.publishes.iter().position(|&published| published == topic)?;
+            Some((open, number))
+        });
+        let Some((open, number)) = way else { return };
+        let stamp = Stamp { flow: flow as u32, seq: self.published[flow], due, late: out.now().since(due) };
+        let payload = self.payloads.make(stamp, bytes);
+        self.say.clear();
+        open.line.publish(number, payload, &mut self.say);
+        out.send(open.link, self.say.frames());
+        self.published[flow] += 1;
+        self.common.published[flow].store(self.published[flow], Ordering::Relaxed);
+        self.leaving.push(due);
+        if out.backlog_bytes(open.link) > BACKLOG_BYTES_MAX {
+            let said = format!("the server does not take what is published: {BACKLOG_BYTES_MAX} bytes wait for it");
+            self.found.accounts.count_end(&said);
+            self.is_over = true;
+        }
+    }
+
+    fn act(&mut self, action: Action, start: Instant, out: &mut Outbox<'_>) {
+        match action.what {
+            What::Publish { flow, bytes } => self.publish(flow, bytes, start + action.at, out),
+            What::Join(session) => self.join(session, out),
+            What::Leave(session) => self.leave(session, out),
+        }
+    }
+
+    /// Deliveries that members of this thread are to get of what was published.
+    fn due_deliveries(&self) -> u64 {
+        let published = |flow: usize| self.common.published[flow].load(Ordering::Relaxed);
+        let here = self.members.iter().filter(|member| member.presence == Presence::Here && !self.is_slow(member));
+        let heard = here.flat_map(|member| &member.heard).filter(|heard| heard.track.is_some());
+        heard.map(|heard| published(heard.flow).saturating_sub(heard.base)).sum()
+    }
+
+    pub(super) fn is_slow(&self, member: &Member) -> bool {
+        self.common.scenario.sessions[member.session].reads_bytes_per_second.is_some()
+    }
+
+    /// What was published and heard of by nobody who was to hear it is lost.
+    fn settle(&mut self) {
+        for member in &self.members {
+            let is_slow = self.is_slow(member);
+            for heard in member.heard.iter().filter(|_| !is_slow) {
+                let Some(track) = &heard.track else { continue };
+                // Who has left, or was cut off, is owed nothing behind what came last.
+                let end = match member.presence {
+                    Presence::Here => self.common.published[heard.flow].load(Ordering::Relaxed).max(track.next()),
+                    _ => track.next(),
+                };
+                self.found.accounts.expected += end - heard.base;
+            }
+        }
+        let accounts = &mut self.found.accounts;
+        let came = accounts.arrived + accounts.corrupted;
+        accounts.lost = accounts.expected.saturating_sub(came);
+    }
+}
+
+impl Worker for PubSubWorker {
+    fn connect(&mut self, out: &mut Outbox<'_>) {
+        let sessions = &self.common.scenario.sessions;
+        let there: Vec<usize> = self
+            .members
+            .iter()
+            .map(|member| member.session)
+            .filter(|&session| !sessions[session].comes_later)
+            .collect();
+        there.into_iter().for_each(|session| self.join(session, out));
+    }
+
+    fn readiness(&self) -> Readiness {
+        match &self.failed {
+            Some(reason) => Readiness::Failed(reason.clone()),
+            None if self.awaited > 0 => Readiness::Connecting,
+            None => Readiness::Ready,
+        }
+    }
+
+    fn start(&mut self, span: Span) {
+        self.span = Some(span);
+        self.found.recorder.start(span);
+        if let Source::Script(script) = &self.common.source {
+            let mut script = script(self.share);
+            self.next = script.next();
+            self.script = Some(script);
+        }
+    }
+
+    fn pump(&mut self, out: &mut Outbox<'_>, now: Instant) -> Instant {
+        let Some(Span { start, measure_to, .. }) = self.span else { return now + WINDOW_LOOK };
+        if let Source::Window { messages, bytes } = self.common.source {
+            if !self.share.owns(self.common.scenario.flows[0].session) || now < start {
+                return if now < start { start } else { measure_to };
+            }
+            let hearers = self.common.hearers[self.common.scenario.flows[0].topic];
+            let settled = self.common.settled.load(Ordering::Relaxed);
+            while self.published[0] * hearers < settled + messages * hearers && !self.is_over {
+                self.publish(0, bytes, now, out);
+            }
+            return if self.share.count == 1 { measure_to } else { now + WINDOW_LOOK };
+        }
+        while let Some(action) = self.next {
+            let at = start + action.at;
+            if at > now || at >= measure_to {
+                return at;
+            }
+            self.act(action, start, out);
+            self.next = self.script.as_mut().and_then(Iterator::next);
+        }
+        measure_to
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over || self.open == 0
+    }
+
+    fn all_stopped(&mut self) {
+        self.to_settle = Some(self.due_deliveries());
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_over() || self.to_settle.is_some_and(|due| self.settled >= due)
+    }
+
+    fn finish(mut self) -> Finding {
+        self.settle();
+        let Results { accounts, recorder, spread, joins, slow_messages, slow_ended } = self.found;
+        let counts = [("slow_messages", slow_messages), ("slow_connections_ended", slow_ended)];
+        Finding {
+            accounts,
+            recorded: recorder.finish(),
+            spread: Some(spread),
+            counts: counts.into_iter().filter(|(_, count)| *count > 0).collect(),
+            histograms: [("join", joins)].into_iter().filter(|(_, joins)| joins.count() > 0).collect(),
+        }
+    }
+}
