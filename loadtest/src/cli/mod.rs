@@ -287,7 +287,7 @@ mod tests {
             ("echo ws://127.0.0.1:1 --depth 2 --rate 5", "contradict"),
             ("fanout ws://127.0.0.1:1 --window 8 --rate 5", "contradict"),
             ("fanout ws://127.0.0.1:1 --window 0", "at least 1"),
-            ("fanout ws://127.0.0.1:1 --rate nan", "above 0"),
+            ("fanout ws://127.0.0.1:1 --rate nan", "0 or more"),
             ("trading ws://127.0.0.1:1 --topics 2 --topics-each 3", "only 2 topics"),
             ("trading ws://127.0.0.1:1 --trace /does/not/exist", "/does/not/exist"),
             ("echo ws://127.0.0.1:1 --seconds 0", "--seconds 0"),

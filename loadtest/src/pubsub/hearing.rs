@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ringwire_ring::Instant;
+use ringwire_ring::{Instant, wall_clock_us};
 
 use super::PubSubWorker;
 use super::member::Presence;
@@ -95,6 +95,19 @@ impl PubSubWorker {
         self.found.accounts.unknown += u64::from(none);
     }
 
+    /// A message came that was not published here and says when it was made, by the wall clock.
+    fn on_foreign(&mut self, made_ns: u64, bytes: usize, at: Instant) {
+        if self.span.is_none() {
+            return;
+        }
+        self.found.accounts.expected += 1;
+        self.found.accounts.arrived += 1;
+        self.found.recorder.count(1, bytes as u64, at);
+        let age_ns = (wall_clock_us() * 1000).saturating_sub(made_ns);
+        let made = Instant::from_nanos(at.as_nanos().saturating_sub(age_ns));
+        self.found.recorder.record(Series(0), at, made, made);
+    }
+
     /// The run cannot go on, or cannot begin.
     fn fail(&mut self, reason: String) {
         if self.span.is_some() {
@@ -126,6 +139,7 @@ impl Workload for PubSubWorker {
         match kind {
             Ok(Kind::Payloads) if self.is_slow(&self.members[place]) => self.found.slow_messages += 1,
             Ok(Kind::Payloads) => self.on_payloads(place, bytes, at),
+            Ok(Kind::Foreign(made_ns)) => self.on_foreign(made_ns, bytes.len(), at),
             Ok(Kind::Control) => self.look_at(place, line, at),
             Err(fault) => self.fail(format!("{}: {fault}", self.common.target)),
         }

@@ -21,7 +21,7 @@ pub const KIND: Kind = Kind {
     about: "one publisher, one topic, many subscribers: at rest at a rate, or saturated",
     help: "\
     --subscribers N       subscribers [50]
-    --rate R              publishes a second, latency from when each was due [100]
+    --rate R              publishes a second, latency from when each was due; 0: only listen [100]
     --window W            instead: keep so many publishes on their way
     --bytes N             payload bytes, at least 44 [128]
     --topic NAME          topic [ringload]
@@ -69,8 +69,8 @@ impl FanoutOptions {
             (_, Some(0)) => return Err("--window 0: at least 1 is needed".to_owned()),
             (None, Some(window)) => Pace::Window(window),
             (rate, None) => match rate.unwrap_or(100.0) {
-                rate if rate > 0.0 && rate.is_finite() => Pace::Rate(rate),
-                rate => return Err(format!("--rate {rate}: a number above 0 is needed")),
+                rate if rate >= 0.0 && rate.is_finite() => Pace::Rate(rate),
+                rate => return Err(format!("--rate {rate}: a number of 0 or more is needed")),
             },
         };
         Ok(Self {
@@ -101,7 +101,7 @@ impl FanoutOptions {
         match self.pace {
             Pace::Window(messages) => Source::Window { messages, bytes },
             Pace::Rate(rate) => Source::Script(Arc::new(move |share: Share| -> Script {
-                if !share.owns(0) {
+                if !share.owns(0) || rate == 0.0 {
                     return Box::new(std::iter::empty());
                 }
                 let what = What::Publish { flow: 0, bytes };
