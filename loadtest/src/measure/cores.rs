@@ -40,7 +40,7 @@ impl Cores {
         Self::parse(&fs::read_to_string("/proc/stat")?).ok_or_else(|| io::Error::other("/proc/stat has another form"))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let lines = text.lines().take_while(|line| line.starts_with("cpu")).skip(1);
         let cores = lines.map(core).collect::<Option<Vec<_>>>()?;
         (!cores.is_empty()).then_some(Self { cores })

@@ -216,6 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn what_neither_server_nor_generator_used_was_used_by_others() {
+        let ms = Duration::from_millis;
+        let reading = |at, server: Option<u64>, own, ticks| Reading {
+            at: Instant::from_nanos(at),
+            server: server.map(|cpu| Use { cpu: ms(cpu), ..Use::default() }),
+            own_cpu: ms(own),
+            own_threads: BTreeMap::new(),
+            cores: Cores::parse(&format!("cpu  0\ncpu0 {ticks} 0 0 1000\n")).expect("that form"),
+        };
+        let cost = reading(2_000_000_000, Some(700), 350, 100).since(&reading(1_000_000_000, Some(400), 50, 10));
+        assert_eq!((cost.elapsed, cost.own_cpu, cost.server_cpu()), (ms(1000), ms(300), Some(ms(300))));
+        assert_eq!(cost.others_cpu, ms(300));
+        let unknown = reading(2_000_000_000, None, 350, 100).since(&reading(1_000_000_000, None, 50, 10));
+        assert_eq!((unknown.others_cpu, unknown.server_cpu()), (ms(600), None));
+    }
+
+    #[test]
     fn an_interval_of_work_costs_own_time() {
         let clock = ringwire_ring::Clock::start();
         let begun = clock.now();

@@ -227,8 +227,10 @@ mod tests {
     #[test]
     fn nothing_counts_before_the_start_but_for_the_live_line() {
         let pulse = Arc::new(Pulse::default());
-        let mut recorder = Recorder::new(&["only"], Arc::clone(&pulse));
+        let mut recorder = Recorder::new(&["first", "second"], Arc::clone(&pulse));
         recorder.record(Series(0), us(20), us(10), us(10));
+        // Another series than the first one is not in that line.
+        recorder.record(Series(1), us(90), us(10), us(10));
         recorder.count(1, 5, us(20));
         recorder.late(us(10), us(20));
         recorder.lost_so_far(3);
@@ -245,11 +247,11 @@ mod tests {
         let mut recorder = Recorder::new(&["only"], Arc::clone(&pulse));
         let messages = [0, 100_000, 199_999, 200_000].map(|now| {
             recorder.count(1, 0, us(now));
-            recorder.lost_so_far(now);
+            recorder.lost_so_far(now + 1);
             recorder.turn(us(now));
             let beat = pulse.take();
             (beat.messages, beat.lost)
         });
-        assert_eq!(messages, [(1, 0), (0, 0), (0, 0), (3, 200_000)]);
+        assert_eq!(messages, [(1, 1), (0, 1), (0, 1), (3, 200_001)]);
     }
 }

@@ -216,6 +216,7 @@ mod tests {
             let timeline = timeline(seconds);
             assert_eq!((timeline.slices(), timeline.width().as_secs_f64()), (slices, width), "{seconds}");
         }
+        assert_eq!(timeline(13.7).slices(), 120);
         let odd = timeline(0.25);
         assert_eq!((odd.slices(), odd.width_of(0), odd.width_of(2)), (3, odd.width(), Duration::from_millis(50)));
         assert_eq!(timeline(0.0).slices(), 0);
