@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +29,15 @@ const PUBLISHES_PER_SECOND: u64 = 5_000;
 const SECONDS: u64 = 6;
 /// What each subscriber reads, of some 650 KB that are published each second.
 const BYTES_PER_SECOND: u64 = 20_000;
-/// What a thousand of them may cost, apart from their connections and subscriptions.
-const GROWTH_BYTES_MAX: u64 = 2 << 20;
+/// More handshakes than the server has receive buffers.
+const HANDSHAKES: usize = 2_048;
+/// What a turn makes for them, and the copies of it that are under way, however many they are.
+const TURN_BYTES_MAX: u64 = 12 << 20;
 /// What a connection with a subscription may cost: its record, and the rest of a frame of which its socket has taken a
-/// part, at most a part of a snapshot (16 KiB). It is the same however far the subscriber lags.
-const CONNECTION_BYTES_MAX: u64 = 2_048 + 16 * 1024;
+/// part. It is the same however far the subscriber lags.
+const CONNECTION_BYTES_MAX: u64 = 2_048;
+/// What of this it holds beside its record.
+const HELD_BYTES_MAX: u64 = 512;
 
 /// Hears what the publisher is told: nothing but heartbeats.
 struct Deaf;
@@ -47,8 +53,9 @@ impl Workload for Deaf {
     }
 }
 
-/// Resident memory that the server has gained when so many subscribers have lagged for a while.
-fn growth(subscribers: usize) -> u64 {
+/// Resident memory that the server has gained when so many subscribers have lagged for a while, and what of it their
+/// connections hold.
+fn growth(subscribers: usize) -> (u64, u64) {
     let folder = std::env::temp_dir().join(format!("ringload-conflation-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the configuration");
     let config = folder.join("topics.toml");
@@ -69,6 +76,9 @@ fn growth(subscribers: usize) -> u64 {
     let mut clients = Clients::new(sizes).expect("io_uring");
     clients.outbox().open(&Arc::new(Door::new(target.clone())));
     let process = Process::new(server.pid()).expect("the server runs");
+    // The memory of receive buffers, which are the server's, is there once each has been used.
+    let mut connector = Connector::new(&target);
+    (0..HANDSHAKES).for_each(|_| drop(connector.open().expect("the server accepts")));
     // The log is filled before anything is measured.
     let mut number = 0;
     publish(&mut clients, None, &mut number, SECONDS);
@@ -81,7 +91,17 @@ fn growth(subscribers: usize) -> u64 {
     let read = laggards.read_bytes() / (subscribers as u64 * SECONDS);
     assert_eq!(laggards.ended(), 0, "nobody is disconnected");
     assert!(read > BYTES_PER_SECOND / 2, "they read {read} bytes a second each");
-    after.saturating_sub(before)
+    (after.saturating_sub(before), held_bytes(&target))
+}
+
+/// What the server says that its connections hold.
+fn held_bytes(target: &Target) -> u64 {
+    let mut stream = TcpStream::connect(target.address).expect("the server accepts");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("the request goes out");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("the server answers");
+    let line = page.lines().find_map(|line| line.strip_prefix("ringwire_connections_held_bytes "));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no such gauge: {page}"))
 }
 
 /// Publishes for so many seconds, while others read.
@@ -115,12 +135,14 @@ fn publish(clients: &mut Clients, mut laggards: Option<&mut Laggards>, number: &
 #[ignore = "release measurement, run by cargo xtask test"]
 fn slow_subscribers_cost_a_connection_and_no_queue() {
     // The first one has the topic keep a log in its form.
-    let one = growth(1);
+    let (one, _) = growth(1);
     println!("1 subscriber at 20 KB/s: {} KiB more", one >> 10);
     for subscribers in [100, 1_000] {
-        let grown = growth(subscribers);
-        println!("{subscribers} subscribers at 20 KB/s: {} KiB more", grown >> 10);
-        let allowed = one + GROWTH_BYTES_MAX + subscribers as u64 * CONNECTION_BYTES_MAX;
+        let (grown, held) = growth(subscribers);
+        println!("{subscribers} subscribers at 20 KB/s: {} KiB more, {} held by connections", grown >> 10, held);
+        let allowed = one + TURN_BYTES_MAX + subscribers as u64 * CONNECTION_BYTES_MAX;
         assert!(grown <= allowed, "{subscribers} subscribers cost {grown} bytes, at most {allowed} are allowed");
+        let allowed = subscribers as u64 * HELD_BYTES_MAX;
+        assert!(held <= allowed, "{subscribers} connections hold {held} bytes, at most {allowed} are allowed");
     }
 }

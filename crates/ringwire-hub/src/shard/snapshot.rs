@@ -19,8 +19,9 @@ use crate::topic::{Key, Log, Topic};
 
 /// How long a snapshot is the one for whoever begins, in microseconds.
 pub(super) const SHARED_FOR_US: u64 = 100_000;
-/// Bytes of the history that go into one part, but for one key that has more.
-const PART_BYTES: usize = 16 * 1024;
+/// Bytes of the history that go into one part, but for one key that has more. A receiver whose socket has taken a part of
+/// it holds the rest.
+const PART_BYTES: usize = 4 * 1024;
 /// Snapshots of a topic's lane, on one shard.
 const PER_LANE_MAX: usize = 2;
 
