@@ -154,9 +154,12 @@ fn established(table: &str, port: u16) -> usize {
     table.lines().skip(1).filter(is_one).count()
 }
 
-/// The figure behind `p99` in what ringload prints.
+/// The figure below `p99` in ringload's table of latencies, whose row is named `echo`.
 fn p99_in(text: &str) -> Result<f64, String> {
-    let figure = text.split_whitespace().skip_while(|word| *word != "p99").nth(1);
+    let head = text.lines().find(|line| line.contains(" p99 ")).unwrap_or_default();
+    let place = head.split_whitespace().rev().position(|word| word == "p99");
+    let row = text.lines().find(|line| line.trim_start().starts_with("echo ") && !line.contains("://"));
+    let figure = place.zip(row).and_then(|(place, row)| row.split_whitespace().rev().nth(place));
     figure.and_then(|figure| figure.parse().ok()).ok_or_else(|| format!("ringload says no p99:\n{text}"))
 }
 
@@ -176,7 +179,9 @@ mod tests {
 
     #[test]
     fn the_p99_is_taken_from_the_words() {
-        assert_eq!(p99_in("  latency      p50 20.1  p99 31.5  p99.9 60.0  max 900.0 us\n"), Ok(31.5));
+        let text = "echo ws://h:1/echo (2.0 s)\n  latency, us   p50   p90   p99  p99.9   max\n\
+                    \x20 echo         20.1  25.2  31.5   60.0  90.0\n";
+        assert_eq!(p99_in(text), Ok(31.5));
         assert!(p99_in("nothing").is_err());
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringwire_ring::linux::pin_to_core;
+use ringwire_ring::linux::{pin_to_core, precise_waits};
 use ringwire_ring::{Clock, Instant, Wait};
 
 use super::stage::Stage;
@@ -46,6 +46,8 @@ impl Part<'_> {
         if let Some(core) = self.load.threads[self.share.index] {
             pin_to_core(core).map_err(|error| format!("--core {core}: {error}"))?;
         }
+        // Without it messages are some 40 us late that are due while this thread sleeps.
+        precise_waits().map_err(kernel)?;
         let options = ClientsOptions {
             connections_max: model.connections_max(self.share),
             receive_buffers: RECEIVE_BUFFERS,

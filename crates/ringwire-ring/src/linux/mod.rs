@@ -17,5 +17,7 @@ pub use client::{is_cancelled, is_in_progress, is_out_of_descriptors};
 pub use datagrams::{DATAGRAM_BYTES_MAX, Datagram, DatagramOptions, Datagrams, Multicast};
 pub use features::{Features, Unavailable};
 pub use ring::{Ring, RingOptions};
-pub use thread::{Termination, allowed_cores, avoid_huge_pages, descriptor_limit, pin_to_core, raise_descriptor_limit};
+pub use thread::{
+    Termination, allowed_cores, avoid_huge_pages, descriptor_limit, pin_to_core, precise_waits, raise_descriptor_limit,
+};
 pub use wake::RingWaker;
