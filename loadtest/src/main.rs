@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringload::cli::{CommandLine, Task};
-use ringload::compare;
-use ringload::json::Json;
+use ringload::compare::{self, Warnings};
+use ringload::find_max::{self, Found};
 use ringload::report::Report;
+use ringload::report::html::Page;
 use ringwire_ring::linux::raise_descriptor_limit;
 
 /// Messages were lost, repeated, out of order or changed, or connections ended.
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<ExitCode, String> {
-    let CommandLine { task, json, html: _ } = CommandLine::parse(arguments)?;
+    let CommandLine { task, json, html } = CommandLine::parse(arguments)?;
     // More descriptors than these are asked for only by name, and then the ring says what it lacks.
     let _ = raise_descriptor_limit();
     match task {
@@ -43,46 +44,49 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         Task::Run(job) => {
             let report = job.run()?;
             print!("{}", report.to_text());
-            write(json.as_deref(), &report.to_json())?;
+            write(json.as_deref(), || format!("{}\n", report.to_json()))?;
+            write(html.as_deref(), || Page::from(&report).render())?;
             Ok(status(&report))
         }
-        Task::FindMax(..) => Err("--find-max: not yet".to_owned()),
+        Task::FindMax(job, slo) => {
+            let found = find_max::run(&job, &slo, |step| eprintln!("{}", step.to_text()))?;
+            print!("{}", found.to_text());
+            write(json.as_deref(), || format!("{}\n", found.to_json()))?;
+            write(html.as_deref(), || Page::from(&found).render())?;
+            Ok(match found.search.found {
+                Found::Sustained { .. } | Found::Unbounded { .. } => ExitCode::SUCCESS,
+                Found::NotSustainable { .. } => ExitCode::from(EXIT_MISSED),
+                Found::GeneratorFirst { .. } => ExitCode::from(EXIT_VOID),
+            })
+        }
         Task::Compare(options) => {
-            let comparison = compare::run(&options, show)?;
+            let comparison = compare::run(&options, |name, result| eprintln!("{}", compare::line(name, result)))?;
             print!("{}", comparison.to_text());
-            write(json.as_deref(), &comparison.to_json())?;
-            Ok(ExitCode::SUCCESS)
+            write(json.as_deref(), || format!("{}\n", comparison.to_json()))?;
+            write(html.as_deref(), || Page::from(&comparison).render())?;
+            let Warnings { voids, faults, missed, .. } = comparison.warnings();
+            Ok(exit(!voids.is_empty(), !faults.is_empty(), !missed.is_empty()))
         }
     }
 }
 
-/// What the result says of itself: a void one says nothing else.
+/// What the result says of itself.
 fn status(report: &Report) -> ExitCode {
-    if !report.voids.is_empty() {
-        ExitCode::from(EXIT_VOID)
-    } else if !report.accounts.are_clean() {
-        ExitCode::from(EXIT_FAULTY)
-    } else if report.verdicts.iter().any(|verdict| !verdict.is_met) {
-        ExitCode::from(EXIT_MISSED)
-    } else {
-        ExitCode::SUCCESS
+    let missed = report.verdicts.iter().any(|verdict| !verdict.is_met);
+    exit(!report.voids.is_empty(), !report.accounts.are_clean(), missed)
+}
+
+/// A void result says nothing else, and a faulty one has met nothing.
+fn exit(is_void: bool, is_faulty: bool, is_missed: bool) -> ExitCode {
+    match (is_void, is_faulty, is_missed) {
+        (true, _, _) => ExitCode::from(EXIT_VOID),
+        (_, true, _) => ExitCode::from(EXIT_FAULTY),
+        (_, _, true) => ExitCode::from(EXIT_MISSED),
+        (false, false, false) => ExitCode::SUCCESS,
     }
 }
 
-fn write(file: Option<&Path>, result: &Json) -> Result<(), String> {
+fn write(file: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), String> {
     let Some(file) = file else { return Ok(()) };
-    std::fs::write(file, format!("{result}\n")).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-/// A line for each measurement of a comparison.
-fn show(name: &str, report: &Report) {
-    let cpu = report.cost.server_us_per(report.messages).unwrap_or(f64::NAN);
-    let busy = |cpu: Option<std::time::Duration>| report.cost.share(cpu.unwrap_or_default()) * 100.0;
-    eprintln!(
-        "{name:<20} {cpu:.3} us per message, {:.0} a second, busy: server {:.0} %, generator {:.0} %, others {:.0} %",
-        report.rate(),
-        busy(report.cost.server_cpu()),
-        busy(Some(report.cost.own_cpu)),
-        busy(Some(report.cost.others_cpu)),
-    );
+    std::fs::write(file, text()).map_err(|error| format!("{}: {error}", file.display()))
 }

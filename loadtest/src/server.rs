@@ -1,12 +1,18 @@
 //! A server under test, as a child process: started on its core, known to listen, ended with its guard.
+//!
+//! Its workers end with it. What it says on its error output is kept in a file without a name, and its last lines are
+//! told if it does not start or dies.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringwire_ring::Clock;
 use ringwire_ring::linux::pin_to_core;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::measure::Process;
 
@@ -14,6 +20,9 @@ use crate::measure::Process;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// How much of what a server said last is told.
+const LAST_WORDS_BYTES: u64 = 2000;
 
 /// How to start a server. `{port}` in the URL and in the command stands for the port it is to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,27 +36,50 @@ pub struct ServerCommand {
 }
 
 impl ServerCommand {
-    /// Reads `NAME URL PROGRAM ARGUMENT...`, parted by spaces.
+    /// Reads `NAME=PROGRAM ARGUMENT...`. Arguments are parted by spaces, except within `'` or `"`. It answers at `url`.
     ///
     /// # Errors
-    /// If one of the three is missing.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut words = text.split_whitespace().map(str::to_owned);
-        let (Some(name), Some(url)) = (words.next(), words.next()) else {
-            return Err(format!("--server '{text}': `NAME URL PROGRAM ARGUMENT...` is needed"));
+    /// If name, program or a closing quote is missing.
+    pub fn parse(text: &str, url: &str) -> Result<Self, String> {
+        let fault = |words: &str| format!("--server '{text}': {words}");
+        let Some((name, command)) = text.split_once('=').filter(|(name, _)| is_name(name)) else {
+            return Err(fault("`NAME=COMMAND with {port}` is needed"));
         };
-        let command: Vec<String> = words.collect();
+        let command = words(command).ok_or_else(|| fault("a quote is not closed"))?;
         if command.is_empty() {
-            return Err(format!("--server '{text}': the program is missing"));
+            return Err(fault("the program is missing"));
         }
-        Ok(Self { name, url, command })
+        Ok(Self { name: name.to_owned(), url: url.to_owned(), command })
     }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+/// Parts a command as a shell would, as far as spaces and quotes go; none if a quote is not closed.
+fn words(text: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (Some(_) | None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
 }
 
 /// A server that runs. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    errors: File,
     /// Where it answers.
     pub url: String,
 }
@@ -65,13 +97,34 @@ impl Server {
         if let Some(core) = core {
             pin_to_core(core).map_err(|error| format!("core {core}: {error}"))?;
         }
+        let errors = nameless_file().map_err(fault)?;
         let arguments = server.command[1..].iter().map(|argument| with_port(argument));
         let mut command = Command::new(with_port(&server.command[0]));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(errors.try_clone().map_err(fault)?);
         let child = command.spawn().map_err(fault)?;
-        let mut this = Self { child, url: with_port(&server.url) };
+        let mut this = Self { child, errors, url: with_port(&server.url) };
         this.wait_until_it_listens(port).map_err(|reason| format!("{}: {reason}", server.name))?;
         Ok(this)
+    }
+
+    /// How it ended, with its last words; none if it runs.
+    pub fn end(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(format!("{status}{}", self.last_words()))
+    }
+
+    /// What it said last on its error output, on lines of their own.
+    fn last_words(&mut self) -> String {
+        let mut said = Vec::new();
+        let length = self.errors.metadata().map_or(0, |metadata| metadata.len());
+        let from = self.errors.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS_BYTES)));
+        if from.and_then(|_| self.errors.read_to_end(&mut said)).is_err() || said.is_empty() {
+            return String::new();
+        }
+        let said = String::from_utf8_lossy(&said);
+        let last: Vec<&str> = said.trim_end().lines().rev().take(5).collect();
+        last.iter().rev().map(|line| format!("\n    {line}")).collect()
     }
 
     /// Its process.
@@ -91,8 +144,8 @@ impl Server {
         let clock = Clock::start();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         while Duration::from_nanos(clock.now().as_nanos()) < PATIENCE {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended before it listened: {status}"));
+            if let Some(end) = self.end() {
+                return Err(format!("it ended before it listened: {end}"));
             }
             if TcpStream::connect(address).is_ok() {
                 return Ok(());
@@ -100,13 +153,18 @@ impl Server {
             // A foreign server says nothing when it is ready, so it is asked again and again.
             std::thread::park_timeout(RETRY);
         }
-        Err(format!("it does not listen on {address} after {} s", PATIENCE.as_secs()))
+        Err(format!("it does not listen on {address} after {} s{}", PATIENCE.as_secs(), self.last_words()))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Its process's number is its own until it is waited for. It may have ended by itself, and its workers too.
+        let tree = self.process().map_or_else(|_| Vec::new(), |process| process.tree());
+        let pids = tree.iter().filter_map(|process| Pid::from_raw(i32::try_from(process.pid()).ok()?));
+        for pid in pids {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -117,25 +175,73 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// A file that is gone when nobody has it open any more.
+fn nameless_file() -> io::Result<File> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("ringload-{}-{number}", std::process::id()));
+    let file = File::options().read(true).append(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_command_is_read_in_its_parts() {
-        let server = ServerCommand::parse("floor tcp://127.0.0.1:{port} target/floor tcp-echo --port {port}").unwrap();
-        assert_eq!((server.name.as_str(), server.url.as_str()), ("floor", "tcp://127.0.0.1:{port}"));
-        assert_eq!(server.command, ["target/floor", "tcp-echo", "--port", "{port}"]);
-        assert!(ServerCommand::parse("floor").is_err());
-        assert!(ServerCommand::parse("floor tcp://h:1").unwrap_err().contains("program"));
+    const URL: &str = "tcp://127.0.0.1:{port}";
+
+    fn server(command: &str) -> ServerCommand {
+        ServerCommand::parse(&format!("x={command}"), URL).unwrap()
     }
 
     #[test]
-    fn a_server_that_cannot_start_or_ends_at_once_says_so() {
-        let server = |command: &str| ServerCommand::parse(&format!("x tcp://127.0.0.1:{{port}} {command}")).unwrap();
+    fn a_command_is_read_in_its_parts() {
+        let server = ServerCommand::parse("floor=target/floor tcp-echo --listen=:{port} ", URL).unwrap();
+        assert_eq!((server.name.as_str(), server.url.as_str()), ("floor", URL));
+        assert_eq!(server.command, ["target/floor", "tcp-echo", "--listen=:{port}"]);
+        for (text, words) in [
+            ("floor", "NAME=COMMAND"),
+            ("=x", "NAME=COMMAND"),
+            ("floor ws://h x --a=1", "NAME=COMMAND"),
+            ("floor= ", "program"),
+            ("floor=sh -c 'x", "quote"),
+        ] {
+            assert!(ServerCommand::parse(text, URL).unwrap_err().contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn quotes_hold_words_together() {
+        assert_eq!(words("sh -c 'exec \"a b\"  c' \"it's\" ''").unwrap(), ["sh", "-c", "exec \"a b\"  c", "it's", ""]);
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_or_ends_at_once_says_so_with_its_last_words() {
         let fault = Server::start(&server("/does/not/exist"), None).unwrap_err();
         assert!(fault.contains("/does/not/exist"), "{fault}");
-        let fault = Server::start(&server("false"), None).unwrap_err();
-        assert!(fault.contains("ended before it listened"), "{fault}");
+        let fault = Server::start(&server("sh -c 'echo no such flag >&2; exit 3'"), None).unwrap_err();
+        assert!(fault.contains("ended before it listened: exit status: 3\n    no such flag"), "{fault}");
+    }
+
+    #[test]
+    fn workers_end_with_their_server() {
+        // A shell that outlives nothing: its child holds the port, as the worker of a master does.
+        let python = "import os,socket,sys,time; s=socket.create_server(('127.0.0.1',int(sys.argv[1]))); os.fork(); time.sleep(60)";
+        let command = ServerCommand {
+            name: "x".to_owned(),
+            url: "tcp://127.0.0.1:{port}".to_owned(),
+            command: ["python3", "-c", python, "{port}"].map(str::to_owned).into(),
+        };
+        let server = Server::start(&command, None).unwrap();
+        let address = server.url.trim_start_matches("tcp://").to_owned();
+        assert!(TcpStream::connect(&address).is_ok());
+        drop(server);
+        // The kernel closes a killed worker's socket before long.
+        let clock = Clock::start();
+        while TcpStream::connect(&address).is_ok() {
+            assert!(Duration::from_nanos(clock.now().as_nanos()) < PATIENCE, "a worker lives on");
+            std::thread::park_timeout(RETRY);
+        }
     }
 }

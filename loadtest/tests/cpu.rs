@@ -7,7 +7,6 @@ mod common;
 use common::{binary, ringwire_command};
 use ringload::cli::{CommandLine, Task};
 use ringload::compare::{self, Comparison};
-use ringload::server::ServerCommand;
 use ringwire_ring::linux::allowed_cores;
 
 /// What WebSocket may cost over raw TCP.
@@ -15,21 +14,16 @@ const RATIO_MAX: f64 = 1.10;
 /// A measurement beside other work may fail; so often in a row it may not.
 const TRIES: usize = 2;
 
-fn floor_command() -> ServerCommand {
-    let program = binary("floor", "RINGWIRE_FLOOR_BIN", "ringwire-benches --bin floor");
-    let program = program.to_str().expect("a path in UTF-8");
-    let text = format!("floor tcp://127.0.0.1:{{port}} {program} tcp-echo --port {{port}}");
-    ServerCommand::parse(&text).expect("a valid command")
-}
-
 fn compare() -> Comparison {
     let cores = allowed_cores().expect("the cores can be asked for");
     assert!(cores.len() >= 2, "server and generator need a core each");
-    let words = |server: &ServerCommand| format!("{} {} {}", server.name, server.url, server.command.join(" "));
+    let ringwire = format!("ringwire={}", ringwire_command(1, "/echo").command.join(" "));
+    let floor = binary("floor", "RINGWIRE_FLOOR_BIN", "ringwire-benches --bin floor");
+    let floor = format!("floor={} tcp-echo --port {{port}}", floor.display());
+    let target = "floor=tcp://127.0.0.1:{port}";
+    let servers = ["--server", &ringwire, "--server", &floor, "--target-of", target].map(str::to_owned);
     let mut arguments = vec!["compare".to_owned(), "echo".to_owned()];
-    for server in [ringwire_command(1, "/echo"), floor_command()] {
-        arguments.extend(["--server".to_owned(), words(&server)]);
-    }
+    arguments.extend(servers);
     let flags = format!("--server-core {} --load-core {} --rounds 7 --seconds 1 --warm-up 0.3", cores[0], cores[1]);
     arguments.extend(flags.split(' ').map(str::to_owned));
     let line = CommandLine::parse(&arguments).unwrap_or_else(|fault| panic!("{fault}"));
@@ -44,7 +38,7 @@ fn compare() -> Comparison {
 fn an_echo_costs_at_most_a_tenth_more_cpu_than_raw_tcp() {
     let mut ratios = Vec::new();
     while ratios.len() < TRIES {
-        let ratio = compare().cpu_ratio(0, 1);
+        let ratio = compare().cpu_ratio(0, 1).expect("both servers are measured");
         if ratio.median <= RATIO_MAX {
             return;
         }

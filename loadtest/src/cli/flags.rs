@@ -127,6 +127,21 @@ impl Flags {
         chosen.ok_or_else(|| format!("--{name} {text}: {} is needed", words()))
     }
 
+    /// Whether there is this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.named.contains_key(name)
+    }
+
+    /// Gives a name a value, as if it had been said last.
+    pub fn set(&mut self, name: &str, value: String) {
+        self.named.entry(name.to_owned()).or_default().push(value);
+    }
+
+    /// Forgets the names that one of the others has not: what any of them has read is known.
+    pub fn keep_what_is_in_all(&mut self, others: &[Flags]) {
+        self.named.retain(|name, _| others.iter().all(|other| other.has(name)));
+    }
+
     /// Says what was not known.
     ///
     /// # Errors
@@ -172,6 +187,16 @@ mod tests {
         assert!(flags("--shout 1").finish("echo").unwrap_err().contains("echo knows no --shout"));
         assert!(flags("more").finish("echo").unwrap_err().contains("`more`"));
         assert!(Flags::split(&["--shout".to_owned()]).unwrap_err().contains("needs a value"));
+    }
+
+    #[test]
+    fn what_one_of_several_readers_has_read_is_known() {
+        let mut all = flags("--a 1 --b 2 --c 3");
+        let (mut one, mut other) = (all.clone(), all.clone());
+        one.set("a", "9".to_owned());
+        assert_eq!((one.number::<u32>("a"), other.number::<u32>("b")), (Ok(Some(9)), Ok(Some(2))));
+        all.keep_what_is_in_all(&[one, other]);
+        assert!(!all.has("a") && !all.has("b") && all.has("c"));
     }
 
     #[test]

@@ -1,57 +1,87 @@
 //! `compare`: servers side by side, in rounds that interleave them.
 //!
-//! All servers run from the start, pinned to the same core; only the one under load uses it. Each round measures each
-//! server once, beginning with another one than the round before, so that what drifts (clock speed, neighbours) meets
-//! all alike. Ratios are taken within a round; their median is the result and their range the spread.
+//! Each round measures each server once, beginning with another one than the round before, so that what drifts (clock
+//! speed, neighbours) meets all alike. A server is started for its measurement and ended after it: none disturbs
+//! another, and rounds are independent of each other, which is what the intervals in [`stats`] suppose. Server and
+//! generator are pinned to a core each. A run that is void stays in the figures and is marked wherever they are told.
 
+mod figures;
 pub mod stats;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringwire_ring::linux::pin_to_core;
 
 use crate::adapter::{self, Adapter};
 use crate::cli::{self, Flags};
-use crate::compare::stats::Spread;
 use crate::json::Json;
-use crate::measure::Machine;
+use crate::measure::Facts;
 use crate::report::Report;
 use crate::run::Load;
 use crate::server::{Server, ServerCommand};
+use crate::slo::Slo;
 use crate::target::{Target, Wire};
-use crate::workload::{Options, Place};
+use crate::workload::{Kind, Options, Place};
+
+pub use figures::{Better, METRICS, Metric, Warnings, line};
 
 /// `ringload compare`, on the command line.
 pub const HELP: &str = "\
 ringload compare WORKLOAD: several servers, in rounds that interleave them
 
-    --server 'NAME URL PROGRAM ARGUMENT...'   once per server; {port} stands for a free port
-    --rounds N            rounds [5]
-    --server-core N       core of the servers [0]
-    --load-core N         core of the generator [1]
-    and the flags of WORKLOAD
+    --server 'NAME=COMMAND'   how to start a server, with {port} for the port it is to listen on at 127.0.0.1; once per
+                          server, and ratios are to the last
+    --target-of NAME=URL  where it answers, with {port} [ws://127.0.0.1:{port}, for echo ws://127.0.0.1:{port}/echo]
+    --adapter-of NAME=ADAPTER   what it speaks, if it is not what --adapter says
+    --rounds N            rounds; fewer than 6 give no interval of 95 % confidence [7]
+    --server-core N       core of the servers, or `any` for all of them [0]
+    --load-core N,M..     cores of the generator, a thread on each [1]
+    and the flags of WORKLOAD, with --seconds [2] and --warm-up [0.5]
 ";
 
 /// What to compare, and under which load.
 #[derive(Debug)]
 pub struct CompareOptions {
-    /// The servers; ratios are against the last.
-    pub servers: Vec<ServerCommand>,
-    /// The core for the servers.
-    pub server_core: usize,
+    /// The servers; ratios are to the last.
+    pub contenders: Vec<Contender>,
+    /// The core for the servers; none for all.
+    pub server_core: Option<usize>,
     /// Rounds, at least one.
     pub rounds: usize,
+    /// What the workload is called.
+    pub kind: &'static str,
     /// Under what.
     pub workload: Box<dyn Options>,
-    /// What it is called.
-    pub kind: &'static str,
-    /// What is spoken.
-    pub adapter: Arc<dyn Adapter>,
     /// How long and on what it runs.
     pub load: Load,
     /// What lies between messages and sockets.
     pub wire: Wire,
+    /// What must hold, in each run.
+    pub slos: Vec<Slo>,
+}
+
+/// A server to compare.
+#[derive(Debug)]
+pub struct Contender {
+    /// How to start it, and where it answers.
+    pub server: ServerCommand,
+    /// What it speaks.
+    pub adapter: Arc<dyn Adapter>,
+}
+
+/// What a comparison found: for each round what each server came to.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The workload.
+    pub workload: &'static str,
+    /// The servers' names.
+    pub names: Vec<String>,
+    /// A report, or why there is none, per round and server.
+    pub rounds: Vec<Vec<Result<Report, String>>>,
+    /// How it was set.
+    pub options: Json,
+    /// On what, and by what.
+    pub facts: Facts,
 }
 
 impl CompareOptions {
@@ -60,172 +90,204 @@ impl CompareOptions {
     /// # Errors
     /// What is wrong with them.
     pub fn read(flags: &mut Flags) -> Result<Self, String> {
-        let servers: Vec<ServerCommand> =
-            flags.texts("server").iter().map(|text| ServerCommand::parse(text)).collect::<Result<_, _>>()?;
-        if servers.len() < 2 {
-            return Err("compare needs two or more --server".to_owned());
-        }
         let kind = match &flags.plain()[..] {
-            [] => cli::kind("echo")?,
             [one] => cli::kind(one)?,
+            [] => return Err("compare needs a workload, as in ringload compare echo".to_owned()),
             [_, more, ..] => return Err(format!("one workload is needed: what is `{more}`?")),
         };
-        let load_core = flags.number("load-core")?.unwrap_or(1);
-        let adapter = if kind.has_adapter { adapter::read(flags)? } else { Arc::new(adapter::path::Path) };
+        let contenders = contenders(kind, flags)?;
+        let server_core = match flags.text("server-core").as_deref() {
+            None => Some(0),
+            Some("any") => None,
+            Some(text) => Some(text.parse().map_err(|_| format!("--server-core {text}: a core or `any` is needed"))?),
+        };
+        if !flags.has("threads") && !flags.has("core") {
+            let cores = flags.text("load-core").unwrap_or_else(|| "1".to_owned());
+            flags.set("core", cores);
+        }
         Ok(Self {
-            servers,
-            server_core: flags.number("server-core")?.unwrap_or(0),
-            rounds: flags.at_least_one("rounds", 5)?,
-            workload: (kind.read)(flags)?,
+            contenders,
+            server_core,
+            rounds: flags.at_least_one("rounds", 7)?,
             kind: kind.name,
-            adapter,
-            load: Load { threads: vec![Some(load_core)], ..cli::load(flags, 2.0, 0.5)? },
+            workload: (kind.read)(flags)?,
+            load: cli::load(flags, 2.0, 0.5)?,
             wire: cli::wire(flags)?,
+            slos: cli::slos(flags)?,
         })
+    }
+
+    fn to_json(&self) -> Json {
+        let contenders = self.contenders.iter().map(|Contender { server, adapter }| {
+            let members = Json::object([
+                ("command", server.command.join(" ").as_str().into()),
+                ("target", server.url.as_str().into()),
+                ("adapter", adapter.name().into()),
+            ]);
+            (server.name.clone(), members)
+        });
+        Json::object([
+            ("servers", Json::Object(contenders.collect())),
+            ("rounds", self.rounds.into()),
+            ("seconds", self.load.time.as_secs_f64().into()),
+            ("warm_up_seconds", self.load.warm_up.as_secs_f64().into()),
+            ("server_core", self.server_core.into()),
+            ("load_cores", self.load.threads.iter().map(|core| Json::from(*core)).collect::<Vec<_>>().into()),
+            ("deflate", self.wire.deflate.is_some().into()),
+        ])
     }
 }
 
-/// What a comparison found: a report per round and server.
-#[derive(Clone, Debug)]
-pub struct Comparison {
-    names: Vec<String>,
-    rounds: Vec<Vec<Report>>,
-    options: Json,
+/// Reads the servers, where each answers and what it speaks.
+fn contenders(kind: &Kind, flags: &mut Flags) -> Result<Vec<Contender>, String> {
+    let mut targets = named(flags, "target-of")?;
+    let mut adapters = named(flags, "adapter-of")?;
+    // Where there are no topics there is no path of a topic either.
+    let url = if kind.has_adapter { "ws://127.0.0.1:{port}" } else { "ws://127.0.0.1:{port}/echo" };
+    let mut contenders: Vec<Contender> = Vec::new();
+    let mut left = Vec::new();
+    for text in flags.texts("server") {
+        let mut server = ServerCommand::parse(&text, url)?;
+        if contenders.iter().any(|other| other.server.name == server.name) {
+            return Err(format!("--server '{text}': there is another of this name"));
+        }
+        if let Some(url) = take(&mut targets, &server.name) {
+            server.url = url;
+        }
+        let mut own = flags.clone();
+        if let Some(adapter) = take(&mut adapters, &server.name) {
+            own.set("adapter", adapter);
+        }
+        let adapter: Arc<dyn Adapter> =
+            if kind.has_adapter { adapter::read(&mut own)? } else { Arc::new(adapter::path::Path) };
+        left.push(own);
+        contenders.push(Contender { server, adapter });
+    }
+    flags.keep_what_is_in_all(&left);
+    if contenders.len() < 2 {
+        return Err("compare needs two or more --server 'NAME=COMMAND with {port}'".to_owned());
+    }
+    match targets.first().or(adapters.first()) {
+        Some((name, _)) => Err(format!("there is no --server named `{name}`")),
+        None => Ok(contenders),
+    }
+}
+
+/// All `NAME=VALUE` of a flag.
+fn named(flags: &mut Flags, flag: &str) -> Result<Vec<(String, String)>, String> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').ok_or_else(|| format!("--{flag} {text}: `NAME=...` is needed"))?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    flags.texts(flag).iter().map(pair).collect()
+}
+
+fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let at = pairs.iter().position(|(of, _)| of == name)?;
+    Some(pairs.swap_remove(at).1)
 }
 
 /// Runs the comparison. `progress` is told of each measurement.
 ///
 /// # Errors
-/// If a server does not start or a run fails, or messages were lost.
-pub fn run(options: &CompareOptions, mut progress: impl FnMut(&str, &Report)) -> Result<Comparison, String> {
-    let mut servers = Vec::new();
-    for server in &options.servers {
-        servers.push(Server::start(server, Some(options.server_core))?);
-    }
-    // The thread that coordinates is not to disturb the servers.
-    if let Some(Some(core)) = options.load.threads.first() {
-        pin_to_core(*core).map_err(|error| format!("core {core}: {error}"))?;
-    }
+/// If a server cannot be started or measured in the first round. A later fault is in what is returned.
+pub fn run(
+    options: &CompareOptions,
+    mut progress: impl FnMut(&str, &Result<Report, String>),
+) -> Result<Comparison, String> {
+    let facts = Facts::of_run(std::env::args().collect(), options.load.seed);
+    let count = options.contenders.len();
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
-        let mut reports: Vec<Option<Report>> = vec![None; servers.len()];
-        for turn in 0..servers.len() {
-            let index = (round + turn) % servers.len();
-            let name = &options.servers[index].name;
-            let report = measure(options, &servers[index]).map_err(|reason| format!("{name}: {reason}"))?;
-            if !report.accounts.are_clean() {
-                return Err(format!("{name}: not every message came back: {:?}", report.accounts));
+        let mut reports: Vec<Option<Result<Report, String>>> = vec![None; count];
+        for turn in 0..count {
+            let index = (round + turn) % count;
+            let contender = &options.contenders[index];
+            let result = measure(options, contender).map_err(|reason| format!("{}: {reason}", contender.server.name));
+            if round == 0 {
+                result.as_ref().map_err(Clone::clone)?;
             }
-            progress(name, &report);
-            reports[index] = Some(report);
+            progress(&contender.server.name, &result);
+            reports[index] = Some(result);
         }
         rounds.push(reports.into_iter().flatten().collect());
     }
-    let names = options.servers.iter().map(|server| server.name.clone()).collect();
-    Ok(Comparison { names, rounds, options: options.to_json() })
+    let names = options.contenders.iter().map(|contender| contender.server.name.clone()).collect();
+    Ok(Comparison { workload: options.kind, names, rounds, options: options.to_json(), facts })
 }
 
-fn measure(options: &CompareOptions, server: &Server) -> Result<Report, String> {
+/// Starts a server, measures it and ends it.
+fn measure(options: &CompareOptions, contender: &Contender) -> Result<Report, String> {
+    let mut server = Server::start(&contender.server, options.server_core)?;
+    // The thread that coordinates is not to disturb the server.
+    if let Some(Some(core)) = options.load.threads.first() {
+        pin_to_core(*core).map_err(|error| format!("core {core}: {error}"))?;
+    }
     let target = Target::parse_with(&server.url, options.wire.clone())?;
-    let place = Place { target, adapter: Arc::clone(&options.adapter) };
+    let place = Place { target, adapter: Arc::clone(&contender.adapter) };
     let load = Load { server: Some(server.process()?), ..options.load.clone() };
-    options.workload.run(&place, &load)
-}
-
-impl CompareOptions {
-    fn to_json(&self) -> Json {
-        Json::object([
-            ("workload", self.kind.into()),
-            ("deflate", self.wire.deflate.is_some().into()),
-            ("rounds", self.rounds.into()),
-            ("seconds", self.load.time.as_secs_f64().into()),
-            ("warm_up_seconds", self.load.warm_up.as_secs_f64().into()),
-            ("server_core", self.server_core.into()),
-        ])
-    }
-}
-
-impl Comparison {
-    /// The server's CPU time per message in microseconds, over the rounds.
-    ///
-    /// # Panics
-    /// If there is no server of this index.
-    pub fn cpu_us(&self, server: usize) -> Spread {
-        self.figure(|round| cpu_us(&round[server]))
-    }
-
-    /// That of one server over that of another, taken within each round.
-    ///
-    /// # Panics
-    /// If there is no server of one of these indices.
-    pub fn cpu_ratio(&self, server: usize, to: usize) -> Spread {
-        self.figure(|round| cpu_us(&round[server]) / cpu_us(&round[to]))
-    }
-
-    /// Rounds in which other processes took a noticeable share of the machine.
-    pub fn rounds_disturbed(&self) -> usize {
-        self.rounds.iter().filter(|round| round.iter().any(|report| report.cost.was_disturbed())).count()
-    }
-
-    fn figure(&self, of: impl Fn(&[Report]) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| of(round))).expect("at least one round")
-    }
-
-    /// Figures, ratios to the last server, and every round's numbers.
-    pub fn to_json(&self) -> Json {
-        let last = self.names.len() - 1;
-        let servers = self.names.iter().enumerate().map(|(index, name)| {
-            let per_round = |of: fn(&Report) -> f64| -> Json {
-                self.rounds.iter().map(|round| of(&round[index])).collect::<Vec<_>>().into()
-            };
-            let members = Json::object([
-                ("server_cpu_us_per_message", self.cpu_us(index).to_json()),
-                ("ratio_to_last", self.cpu_ratio(index, last).to_json()),
-                ("messages_per_second", self.figure(|round| round[index].rate()).to_json()),
-                ("p50_us", self.figure(|round| percentile_us(&round[index], 50.0)).to_json()),
-                ("p99_us", self.figure(|round| percentile_us(&round[index], 99.0)).to_json()),
-                ("rounds_server_cpu_us", per_round(cpu_us)),
-                ("rounds_server_cpu_share", per_round(|report| share(report, report.cost.server_cpu()))),
-                ("rounds_generator_cpu_share", per_round(|report| share(report, Some(report.cost.own_cpu)))),
-                ("rounds_others_cpu_share", per_round(|report| share(report, Some(report.cost.others_cpu)))),
-            ]);
-            (name.clone(), members)
-        });
-        Json::object([
-            ("options", self.options.clone()),
-            ("machine", Machine::this().to_json()),
-            ("rounds_disturbed", self.rounds_disturbed().into()),
-            ("servers", Json::Object(servers.collect())),
-        ])
-    }
-
-    /// A line per server.
-    pub fn to_text(&self) -> String {
-        let last = self.names.len() - 1;
-        let mut text =
-            format!("{:<20} {:>28}   {:>24}   {:>10}\n", "server", "CPU us per message", "ratio to last", "a second");
-        for (index, name) in self.names.iter().enumerate() {
-            let (cpu, ratio) = (self.cpu_us(index), self.cpu_ratio(index, last));
-            let rate = self.figure(|round| round[index].rate());
-            text +=
-                &format!("{name:<20} {:>28}   {:>24}   {:>10.0}\n", cpu.to_string(), ratio.to_string(), rate.median);
+    let result = options.workload.run(&place, &load);
+    let end = server.end().map(|end| format!("the server died: {end}"));
+    match (result, end) {
+        (Ok(mut report), end) => {
+            report.doubts.extend(end);
+            report.judge(&options.slos)?;
+            Ok(report)
         }
-        let disturbed = self.rounds_disturbed();
-        if disturbed > 0 {
-            text += &format!("DOUBT: other processes disturbed {disturbed} of {} rounds\n", self.rounds.len());
-        }
-        text
+        (Err(reason), Some(end)) => Err(format!("{end}\n{reason}")),
+        (Err(reason), None) => Err(reason),
     }
 }
 
-fn cpu_us(report: &Report) -> f64 {
-    report.cost.server_us_per(report.messages).expect("a compared server's process is known")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn percentile_us(report: &Report, percent: f64) -> f64 {
-    report.latency().percentile(percent) as f64 / 1e3
-}
+    fn read(arguments: &[&str]) -> Result<CompareOptions, String> {
+        let mut flags = Flags::split(&arguments.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())?;
+        let options = CompareOptions::read(&mut flags)?;
+        flags.finish("compare")?;
+        Ok(options)
+    }
 
-fn share(report: &Report, cpu: Option<Duration>) -> f64 {
-    report.cost.share(cpu.unwrap_or_default())
+    #[test]
+    fn servers_have_their_own_targets_and_adapters() {
+        let servers = ["--server", "a=one {port}", "--server", "b=two {port}"];
+        let options = read(&[&["trading", "--target-of", "b=ws://h:{port}/x", "--rounds=3"], &servers[..]].concat());
+        let options = options.unwrap();
+        let urls: Vec<&str> = options.contenders.iter().map(|contender| contender.server.url.as_str()).collect();
+        assert_eq!(urls, ["ws://127.0.0.1:{port}", "ws://h:{port}/x"]);
+        assert_eq!((options.rounds, options.server_core, &options.load.threads[..]), (3, Some(0), &[Some(1)][..]));
+        let options = read(&[&["echo", "--server-core", "any", "--load-core", "2,3"], &servers[..]].concat()).unwrap();
+        assert_eq!(options.contenders[0].server.url, "ws://127.0.0.1:{port}/echo");
+        assert_eq!((options.server_core, &options.load.threads[..]), (None, &[Some(2), Some(3)][..]));
+    }
+
+    #[test]
+    fn faults_say_what_is_wrong() {
+        let servers = ["--server", "a=one {port}", "--server", "b=two {port}"];
+        for (arguments, words) in [
+            (&["echo", "--server", "a=x"][..], "two or more"),
+            (&["--server", "a=x"], "needs a workload"),
+            (&["echo", "--server", "a=x", "--server", "a=y"], "another of this name"),
+            (&[&["echo", "--target-of", "c=ws://h"], &servers[..]].concat(), "`c`"),
+            (&[&["echo", "--target-of", "nonsense"], &servers[..]].concat(), "NAME="),
+            (&[&["echo", "--server-core", "x"], &servers[..]].concat(), "--server-core x"),
+            (&[&["echo", "--shout", "x"], &servers[..]].concat(), "--shout"),
+            (&[&["shout"], &servers[..]].concat(), "shout"),
+        ] {
+            let fault = read(arguments).unwrap_err();
+            assert!(fault.contains(words), "{arguments:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_is_named() {
+        let options =
+            read(&["echo", "--server", "good=x", "--server", "bad=/does/not/exist {port}", "--server-core=any"]);
+        let mut options = options.unwrap();
+        options.contenders.swap(0, 1);
+        let fault = run(&options, |_, _| ()).unwrap_err();
+        assert!(fault.contains("bad: ") && fault.contains("/does/not/exist"), "{fault}");
+    }
 }

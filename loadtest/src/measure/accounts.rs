@@ -62,6 +62,22 @@ impl Accounts {
             && self.arrived == self.expected
     }
 
+    /// What is not as it should be, in words; empty if they are clean.
+    pub fn faults(&self) -> String {
+        let missing = self.expected.saturating_sub(self.arrived);
+        let counts = [
+            (missing, format!("of {} did not arrive", self.expected)),
+            (self.lost, "lost".to_owned()),
+            (self.repeated, "repeated".to_owned()),
+            (self.out_of_order, "out of order".to_owned()),
+            (self.corrupted, "corrupted".to_owned()),
+            (self.ended, "connections ended".to_owned()),
+        ];
+        let faults = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let reason = self.ended_reason.as_ref().map_or(String::new(), |reason| format!(" (first: {reason})"));
+        faults.collect::<Vec<_>>().join(", ") + &reason
+    }
+
     /// The share of the expected messages that did not arrive as they were sent, from 0 to 1; 0 if none was expected.
     pub fn loss_share(&self) -> f64 {
         if self.expected == 0 {
@@ -92,6 +108,14 @@ mod tests {
 
     fn clean() -> Accounts {
         Accounts { expected: 10, arrived: 10, unknown: 3, ..Accounts::default() }
+    }
+
+    #[test]
+    fn faults_are_told_with_their_counts_and_only_they() {
+        let mut accounts = Accounts { arrived: 8, lost: 2, repeated: 1, ..clean() };
+        accounts.count_end("reset");
+        assert_eq!(accounts.faults(), "2 of 10 did not arrive, 2 lost, 1 repeated, 1 connections ended (first: reset)");
+        assert_eq!(clean().faults(), "");
     }
 
     #[test]

@@ -112,19 +112,32 @@ impl Process {
     /// If the process is gone. A child that ends meanwhile is no error.
     pub fn whole_use(&self) -> io::Result<Use> {
         let mut sum = self.own_use()?;
-        let mut waiting = self.children();
-        while let Some(child) = waiting.pop() {
-            if sum.processes >= PROCESSES_MAX {
-                break;
-            }
+        for child in self.tree().into_iter().skip(1) {
             let Ok(more) = child.own_use() else { continue };
             sum.cpu += more.cpu;
             sum.threads.extend(more.threads);
             sum.resident_bytes += more.resident_bytes;
             sum.processes += 1;
-            waiting.extend(child.children());
         }
         Ok(sum)
+    }
+
+    /// It and all that descend from it, it first; [`PROCESSES_MAX`] at most.
+    pub fn tree(&self) -> Vec<Process> {
+        let (mut found, mut waiting) = (Vec::new(), vec![*self]);
+        while let Some(process) = waiting.pop() {
+            if found.len() == PROCESSES_MAX {
+                break;
+            }
+            found.push(process);
+            waiting.extend(process.children());
+        }
+        found
+    }
+
+    /// Its number.
+    pub const fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// What it uses, with those of its children that have ended.

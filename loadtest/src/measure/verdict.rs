@@ -41,14 +41,14 @@ pub fn voids(cost: &Cost, lateness: &Histogram, kind: Loop) -> Vec<String> {
         };
         voids.push(format!(
             "the generator was the bottleneck: a thread of it was busy {own} of the time, {server}; give it more cores \
-             (--cores) or more of each"
+             (--threads or --core)"
         ));
     }
     let late = lateness.share_above(LATE_NANOS);
     if kind == Loop::Open && late > LATE_SHARE_MAX {
         voids.push(format!(
             "the generator was late: {} of the messages left more than 1 ms after they were due (worst {:.1} ms); lower \
-             the rate or give it more cores (--cores)",
+             the rate or give it more cores (--threads or --core)",
             percent(late),
             lateness.max() as f64 / 1e6
         ));

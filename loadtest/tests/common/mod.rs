@@ -40,10 +40,8 @@ pub(crate) fn ringwire() -> PathBuf {
 pub(crate) fn ringwire_command(shards: usize, path: &str) -> ServerCommand {
     let program = ringwire();
     let program = program.to_str().expect("a path in UTF-8");
-    let text = format!(
-        "ringwire ws://127.0.0.1:{{port}}{path} {program} serve --listen 127.0.0.1:{{port}} --shards {shards} --feed none"
-    );
-    ServerCommand::parse(&text).expect("a valid command")
+    let text = format!("ringwire={program} serve --listen 127.0.0.1:{{port}} --shards {shards} --feed none");
+    ServerCommand::parse(&text, &format!("ws://127.0.0.1:{{port}}{path}")).expect("a valid command")
 }
 
 /// What `ringload` reports when it is started with these arguments behind the workload's name and the target.

@@ -140,22 +140,8 @@ impl Chart {
 
     /// The picture as a file of its own, with its legend and its style in it.
     pub fn to_svg_file(&self, title: &str) -> String {
-        const HEAD: f64 = 52.0;
-        let frame = Frame { class: "chart alone", ..WIDE };
-        let mut svg = Svg::open(frame.width, frame.height + HEAD, "file", &format!("{title}. {}", self.summary));
-        svg.raw(&format!("<style>{}</style>", super::CHART_STYLE));
-        svg.rect("paper", (0.0, 0.0), (frame.width, frame.height + HEAD));
-        svg.text("title", (2.0, 15.0), Anchor::Start, title);
-        let mut left = 3.0;
-        for line in &self.lines {
-            svg.line(&line.class(), (left, 32.0), (left + 26.0, 32.0));
-            svg.text("tick", (left + 34.0, 36.0), Anchor::Start, &line.name);
-            left += 34.0 + line.name.chars().count() as f64 * CHARACTER + 20.0;
-        }
-        svg.raw(&format!("<g transform=\"translate(0 {HEAD})\">"));
-        self.draw_in(&mut svg, frame);
-        svg.raw("</g>");
-        svg.close()
+        let lines = self.lines.iter().map(|line| (line.name.as_str(), line.class()));
+        svg_file(title, &self.summary, lines, |svg, frame| self.draw_in(svg, frame))
     }
 
     fn draw(&self, frame: Frame) -> String {
@@ -184,6 +170,31 @@ impl Chart {
     fn legend(&self) -> String {
         legend(self.lines.iter().map(|line| (line.name.as_str(), line.class())))
     }
+}
+
+/// A picture as a file of its own: a title, a legend and what `draw` draws.
+pub(super) fn svg_file<'a>(
+    title: &str,
+    summary: &str,
+    lines: impl Iterator<Item = (&'a str, String)>,
+    draw: impl FnOnce(&mut Svg, Frame),
+) -> String {
+    const HEAD: f64 = 52.0;
+    let frame = Frame { class: "chart alone", ..WIDE };
+    let mut svg = Svg::open(frame.width, frame.height + HEAD, "file", &format!("{title}. {summary}"));
+    svg.raw(&format!("<style>{}</style>", super::CHART_STYLE));
+    svg.rect("paper", (0.0, 0.0), (frame.width, frame.height + HEAD));
+    svg.text("title", (2.0, 15.0), Anchor::Start, title);
+    let mut left = 3.0;
+    for (name, class) in lines {
+        svg.line(&class, (left, 32.0), (left + 26.0, 32.0));
+        svg.text("tick", (left + 34.0, 36.0), Anchor::Start, name);
+        left += 34.0 + name.chars().count() as f64 * CHARACTER + 20.0;
+    }
+    svg.raw(&format!("<g transform=\"translate(0 {HEAD})\">"));
+    draw(&mut svg, frame);
+    svg.raw("</g>");
+    svg.close()
 }
 
 /// Names with a piece of their lines.

@@ -3,7 +3,7 @@
 //! A mean over time hides that a few messages wait long, and a maximum hides how many. Here a stall is a streak, a second
 //! mode a second band. The median, p99 and the slowest message lie over it as lines.
 
-use super::chart::{BROAD, Frame, NARROW, Stroke, WIDE, legend};
+use super::chart::{BROAD, Frame, NARROW, Stroke, WIDE, legend, svg_file};
 use super::scale::{Axis, Scale, Unit};
 use super::svg::{Svg, escape, short, through};
 use super::units;
@@ -46,9 +46,13 @@ const LINES: [(&str, Stroke); 3] = [("p50", Stroke::Solid), ("p99", Stroke::Dash
 impl HeatMap {
     /// The picture for a page, with its legend.
     pub(super) fn to_html(&self) -> String {
-        let lines = LINES.iter().map(|(name, stroke)| (*name, format!("over {}", stroke.class())));
         let sizes = [BROAD, WIDE, NARROW].map(|frame| self.draw(frame)).concat();
-        format!("{}{}{sizes}", legend(lines), self.colors())
+        format!("{}{}{sizes}", legend(lines()), self.colors())
+    }
+
+    /// The picture as a file of its own, with its legend and its style in it.
+    pub fn to_svg_file(&self, title: &str) -> String {
+        svg_file(title, &self.summary(), lines(), |svg, frame| self.draw_in(svg, frame))
     }
 
     /// What it shows, in words.
@@ -109,11 +113,16 @@ impl HeatMap {
     }
 
     fn draw(&self, frame: Frame) -> String {
-        let (x, y) = self.axes();
         let summary = self.summary();
         let mut svg = Svg::open(frame.width, frame.height, frame.class, &summary);
         svg.raw(&format!("<desc>{}</desc>", escape(&summary)));
-        frame.draw_axes(&mut svg, &x, &y);
+        self.draw_in(&mut svg, frame);
+        svg.close()
+    }
+
+    fn draw_in(&self, svg: &mut Svg, frame: Frame) {
+        let (x, y) = self.axes();
+        frame.draw_axes(svg, &x, &y);
         for (index, data) in self.cells_by_level(frame, &x.scale, &y.scale).iter().enumerate() {
             if !data.is_empty() {
                 svg.path(&format!("h{}", index + 1), data);
@@ -128,7 +137,6 @@ impl HeatMap {
             svg.path("under", &data);
             svg.path(&format!("over {}", stroke.class()), &data);
         }
-        svg.close()
     }
 
     /// All cells of one strength are one shape: a file of a hundred slices stays small.
@@ -148,6 +156,11 @@ impl HeatMap {
         }
         shapes
     }
+}
+
+/// Names and classes of the lines.
+fn lines() -> impl Iterator<Item = (&'static str, String)> {
+    LINES.iter().map(|(name, stroke)| (*name, format!("over {}", stroke.class())))
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@
 
 mod chart;
 mod heat;
+mod of_comparison;
+mod of_find_max;
+mod of_report;
 mod scale;
 mod svg;
 mod table;
@@ -17,6 +20,7 @@ use std::fmt::Write as _;
 
 pub use chart::{COLORS, Chart, Line, Stroke};
 pub use heat::{Cell, HeatMap, Slice};
+pub use of_report::{curve, latency_over_time, percentiles};
 pub use scale::{Axis, Scale, Tick, Unit};
 pub use table::{Bar, Interval, Row, Table};
 
@@ -62,7 +66,9 @@ pub struct Notice {
 pub enum Tone {
     /// The result means nothing.
     Void,
-    /// An objective was missed, or messages were.
+    /// Messages were lost, repeated, out of order or changed, or there is no result.
+    Fault,
+    /// An objective was missed.
     Missed,
     /// The result is to be taken with care.
     Doubt,
@@ -131,6 +137,7 @@ impl Tone {
     pub(crate) const fn class(self) -> &'static str {
         match self {
             Self::Void => "void",
+            Self::Fault => "fault",
             Self::Missed => "missed",
             Self::Doubt => "doubt",
             Self::Met => "met",
@@ -140,6 +147,7 @@ impl Tone {
     const fn word(self) -> &'static str {
         match self {
             Self::Void => "VOID",
+            Self::Fault => "FAULT",
             Self::Missed => "MISSED",
             Self::Doubt => "DOUBT",
             Self::Met => "MET",

@@ -161,6 +161,8 @@ pub enum Unit {
     Percent,
     /// A number, shortened with k and M.
     Number,
+    /// A whole number; what lies between has no words.
+    Whole,
 }
 
 impl Unit {
@@ -171,6 +173,8 @@ impl Unit {
             Self::Seconds => format!("{} s", units::plain(value)),
             Self::Percent => format!("{} %", units::plain(value)),
             Self::Number => units::short_number(value),
+            Self::Whole if value.fract().abs() > 1e-6 => String::new(),
+            Self::Whole => units::plain(value),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! `--find-max`: the highest rate that a server sustains within an objective.
+//! The search for the highest rate that meets an objective.
 //!
-//! The search is by bisection on a logarithmic scale: from the rate that it begins with it doubles until the objective is
-//! missed (or halves until it is met), then tries the geometric mean of the highest rate that was met and the lowest that
-//! was not, until they are within [`RESOLUTION`] of each other. A single run may be lucky or disturbed, so a rate is tried
-//! until two runs of at most three agree. A void run, in which the generator was the bottleneck, bounds the search as a
-//! miss does, but then the result is a bound of the generator and is reported as one.
+//! By bisection on a logarithmic scale: from the rate that it begins with it doubles until the objective is missed (or
+//! halves until it is met), then tries the geometric mean of the highest rate that was met and the lowest that was not,
+//! until they are within [`RESOLUTION`] of each other. A single run may be lucky or disturbed, so a rate is tried until
+//! two runs of at most three agree. A void run, in which the generator was the bottleneck, bounds the search as a miss
+//! does, but then the result is a bound of the generator and is reported as one.
 //!
 //! What is searched is a function from a rate to a [`Trial`]; nothing here runs a load or reads a clock.
 
@@ -250,8 +250,9 @@ impl Step {
 
 impl Search {
     /// As JSON.
-    pub fn to_json(&self) -> Json {
+    pub fn to_json(&self, objective: &str) -> Json {
         Json::object([
+            ("objective", objective.into()),
             ("outcome", self.found.name().into()),
             ("rate", self.found.rate().into()),
             ("words", self.found.to_string().as_str().into()),
@@ -355,7 +356,7 @@ mod tests {
             search(10.0, |rate| Ok(if rate < 15.0 { met() } else { missed() }), |step| told.push(step.clone()));
         let search = search.unwrap();
         assert_eq!(told, search.steps);
-        let json = search.to_json().to_string();
+        let json = search.to_json("p99<5ms").to_string();
         assert_eq!(
             json.matches("\"outcome\": \"missed\"").count(),
             told.iter().filter(|step| step.rate >= 15.0).count()

@@ -1,0 +1,84 @@
+//! `--find-max`: the highest rate that a server sustains within an objective.
+//!
+//! [`search`] says which rate is to be tried next; here a rate is tried. A run meets the objective if it is not void, all
+//! messages arrived once, unchanged and in order, and neither the objective nor any `--slo` was missed.
+
+mod search;
+
+use crate::cli::Job;
+use crate::json::Json;
+use crate::report::Report;
+use crate::slo::Slo;
+
+pub use search::{Found, GREATEST_SHARE, LEAST_SHARE, REPEATS, RESOLUTION, Search, Step, Trial, search};
+
+/// Where the search begins if the workload was given no rate, in messages a second.
+const BEGIN: f64 = 1000.0;
+
+/// What a search came to.
+#[derive(Clone, Debug)]
+pub struct FindMax {
+    /// The objective.
+    pub objective: String,
+    /// The search.
+    pub search: Search,
+    /// The last run at the highest rate that was met; if none was, the last run of all.
+    pub report: Report,
+}
+
+/// Searches with runs of a job. `progress` is told of each.
+///
+/// # Errors
+/// If the workload has no rate, or a run cannot run.
+pub fn run(job: &Job, slo: &Slo, progress: impl FnMut(&Step)) -> Result<FindMax, String> {
+    let begin = job.workload.rate().unwrap_or(BEGIN);
+    if job.workload.at_rate(begin).is_none() {
+        return Err("--find-max: this workload has no rate to search".to_owned());
+    }
+    let mut slos = vec![slo.clone()];
+    slos.extend(job.slos.iter().cloned());
+    let mut best: Option<(f64, Report)> = None;
+    let mut last = None;
+    let probe = |rate: f64| {
+        let workload = job.workload.at_rate(rate).ok_or("this workload has no rate")?;
+        let mut report = workload.run(&job.place, &job.load)?;
+        report.judge(&slos)?;
+        let trial = trial(&report);
+        if matches!(trial, Trial::Met(_)) && best.as_ref().is_none_or(|(highest, _)| rate >= *highest) {
+            best = Some((rate, report.clone()));
+        }
+        last = Some(report);
+        Ok(trial)
+    };
+    let search = search(begin, probe, progress)?;
+    // A single lucky run above the result is not the result's.
+    let best = best.filter(|(rate, _)| search.found.rate() == Some(*rate)).map(|(_, report)| report);
+    let report = best.or(last).expect("a search tries at least one rate");
+    Ok(FindMax { objective: slo.to_string(), search, report })
+}
+
+/// What a run came to, with the figures that say it.
+fn trial(report: &Report) -> Trial {
+    let words = report.verdicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if let Some(void) = report.voids.first() {
+        Trial::Void(void.clone())
+    } else if !report.accounts.are_clean() {
+        Trial::Missed(format!("{}; {words}", report.accounts.faults()))
+    } else if report.verdicts.iter().all(|verdict| verdict.is_met) {
+        Trial::Met(words)
+    } else {
+        Trial::Missed(words)
+    }
+}
+
+impl FindMax {
+    /// What was searched, every run of it, and the report of the result.
+    pub fn to_json(&self) -> Json {
+        Json::object([("find_max", self.search.to_json(&self.objective)), ("report", self.report.to_json())])
+    }
+
+    /// The report of the result, and the result in a line.
+    pub fn to_text(&self) -> String {
+        format!("{}find-max {}: {}\n", self.report.to_text(), self.objective, self.search.found)
+    }
+}
