@@ -179,13 +179,30 @@ fn rounds_are_no_closer_than_the_interval() {
     assert_eq!(world.serve("a b"), "1a 2b ");
     assert_eq!(world.serve("a"), "");
     assert_eq!(world.shard.next_due(), Some(world.now_us + 50_000));
-    assert_eq!(world.serve("a b a"), "", "it waits, and is not woken");
+    world.publish("a b a");
+    assert_eq!(world.note(), [], "it waits, and is not woken");
+    assert_eq!(world.pull(0, 1_000), "");
     assert_eq!(world.wait(49_999), []);
     assert_eq!(world.wait(1), [0]);
     assert_eq!(world.pull(0, 1_000), "[2 of 3..6 rate] 5b 6a ");
     world.wait(1_000_000);
     assert_eq!(world.serve("a"), "7a ", "who has waited long enough waits no more");
     assert_eq!(world.account(0), (5, 2, 0, 0));
+}
+
+#[test]
+fn who_waits_and_is_given_something_back_waits_no_more_once_it_is_served() {
+    let mut world = World::new(KEYED);
+    world.subscribe(0, &Wanted { interval_us: 50_000, snapshot: false, ..ALL });
+    world.publish("a b c");
+    world.note();
+    assert_eq!(world.pull(0, 0), "1a ");
+    assert_eq!(world.serve("d"), "2b 3c ", "the round ends, and the next is not due");
+    assert_eq!(world.shard.next_due(), Some(world.now_us + 50_000));
+    assert_eq!(world.shard.rewind(who(0), 3), 0);
+    world.now_us += 60_000;
+    assert_eq!(world.pull(0, 100), "3c 4d ", "meanwhile it is");
+    assert_eq!(world.shard.next_due(), None, "nobody waits");
 }
 
 #[test]
@@ -353,7 +370,19 @@ fn what_was_skipped_is_told_once_whatever_is_taken_back() {
         let rest = format!("{sent}{}", world.pull(0, 1_000));
         assert_eq!(rest, format!("{whole}6b "), "{unsent} not sent, {owed} owed");
         assert_eq!(world.account(0), (4, 2, 0, 0));
+        assert_eq!(world.topic.skipped(), 2, "the topic counts it once as well");
     }
+}
+
+#[test]
+fn a_gap_that_is_taken_back_is_counted_once() {
+    let mut world = World::new(TopicOptions { backlog_bytes_max: 30, ..PLAIN });
+    world.subscribe(0, &ALL);
+    let got = world.serve(". ".repeat(20).trim_end());
+    assert_eq!(got, "[gap 1..20 slow] ");
+    assert_eq!(world.shard.rewind(who(0), got.len()), 0);
+    assert_eq!(world.pull(0, 1_000), got);
+    assert_eq!((world.account(0), world.topic.gap()), ((0, 0, 20, 0), 20));
 }
 
 #[test]
