@@ -245,7 +245,6 @@ impl<'a, F: Framer, E: FnMut(Run<'_>)> Serving<'a, F, E> {
         }
         self.push(bytes, mark, &[]);
         self.special.snapshot = Some(Receiving { snapshot: id, part: 0 });
-        self.special.round_end = 0;
         self.special.is_catching_up = seq + 1 < self.feed.floor;
         Step::More(true)
     }
