@@ -229,7 +229,7 @@ impl Worker for PubSubWorker {
     fn readiness(&self) -> Readiness {
         match &self.failed {
             Some(reason) => Readiness::Failed(reason.clone()),
-            None if self.awaited > 0 => Readiness::Connecting,
+            None if self.awaited > 0 => Readiness::Connecting { left: self.awaited },
             None => Readiness::Ready,
         }
     }

@@ -15,6 +15,7 @@ mod stage;
 mod thread;
 
 use std::collections::BTreeMap;
+use std::io::Stderr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,9 @@ use ringwire_ring::{Clock, Instant};
 use crate::clients::{Outbox, Workload};
 use crate::json::Json;
 use crate::live::{self, Live, Progress, Snapshot};
-use crate::measure::{Accounts, Cost, CpuSample, Histogram, Loop, Process, Pulse, Recorded, Recorder, Sampler, Span};
+use crate::measure::{
+    Accounts, Beat, Cost, CpuSample, Histogram, Loop, Process, Pulse, Recorded, Recorder, Sampler, Span,
+};
 use crate::report::Report;
 use crate::target::Target;
 use stage::Stage;
@@ -137,8 +140,11 @@ pub trait Worker: Workload {
 /// Whether a worker can begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Not yet.
-    Connecting,
+    /// Not yet: so many connections are still to be ready.
+    Connecting {
+        /// How many.
+        left: usize,
+    },
     /// It can.
     Ready,
     /// It never will, for this reason.
@@ -219,6 +225,37 @@ pub fn run<M: Model>(model: &M, load: &Load) -> Result<Report, String> {
     Ok(Report::new(model, load, merged, cost))
 }
 
+/// Waits until all connections of all threads are ready.
+fn wait_until_ready<M: Model>(
+    model: &M,
+    load: &Load,
+    clock: &Clock,
+    stage: &Stage,
+    live: &mut Live<Stderr>,
+) -> Result<(), String> {
+    let count = load.threads.len();
+    let of: usize = (0..count).map(|index| model.connections_max(Share { index, count })).sum();
+    let begun = clock.now();
+    while !stage.wait_until_ready(clock.now() + LIVE) {
+        let elapsed = clock.now().since(begun);
+        if elapsed > CONNECTING_PATIENCE {
+            let left = stage.left();
+            return Err(format!("{}: {left} connections were not ready after {elapsed:.0?}", model.target()));
+        }
+        let connecting = live::Stage::Connecting { open: of.saturating_sub(stage.left()), of };
+        let snapshot = Snapshot {
+            stage: connecting,
+            elapsed,
+            total: CONNECTING_PATIENCE,
+            beat: Beat::default(),
+            interval: LIVE,
+            server: None,
+        };
+        live.show(clock.now(), &snapshot);
+    }
+    stage.failure().map_or(Ok(()), Err)
+}
+
 /// Gives the threads their span, and measures what it costs.
 fn conduct<M: Model>(
     model: &M,
@@ -227,19 +264,12 @@ fn conduct<M: Model>(
     stage: &Stage,
     pulse: &Pulse,
 ) -> Result<(Cost, Vec<CpuSample>), String> {
-    let ready = stage.wait_until_ready(CONNECTING_PATIENCE);
-    if let Some(reason) = stage.failure() {
-        return Err(reason);
-    }
-    if ready < load.threads.len() {
-        let patience = CONNECTING_PATIENCE.as_secs();
-        return Err(format!("{}: not all connections were ready within {patience} s", model.target()));
-    }
+    let mut live = Live::on_stderr(load.progress);
+    wait_until_ready(model, load, clock, stage, &mut live)?;
     let start = clock.now() + load.settle;
     let measure_from = start + load.warm_up;
     let span = Span { start, measure_from, measure_to: measure_from + load.time };
     stage.begin(span);
-    let mut live = Live::on_stderr(load.progress);
     let mut shown = start;
     let mut show = |now: Instant, server: Option<f64>| {
         if live.is_due(now) {

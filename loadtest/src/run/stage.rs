@@ -1,9 +1,7 @@
 //! Where the threads of a run meet: who is ready, when it begins, whether it is over.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
-
 use ringwire_ring::{Clock, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::measure::Span;
 
@@ -19,6 +17,8 @@ pub(super) struct Stage {
 #[derive(Debug, Default)]
 struct State {
     ready: usize,
+    /// Connections that each thread waits for.
+    left: Vec<usize>,
     stopped: usize,
     span: Option<Span>,
     /// Nothing more can come: a thread is over, or has failed for this reason.
@@ -28,7 +28,8 @@ struct State {
 
 impl Stage {
     pub(super) fn new(clock: Clock, threads: usize) -> Self {
-        Self { clock, threads, state: Mutex::default(), changed: Condvar::new() }
+        let state = State { left: vec![0; threads], ..State::default() };
+        Self { clock, threads, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -41,9 +42,22 @@ impl Stage {
         self.changed.notify_all();
     }
 
+    /// So many connections of a thread are not ready yet.
+    pub(super) fn connecting(&self, thread: usize, left: usize) {
+        self.state().left[thread] = left;
+    }
+
+    /// Connections that are not ready yet.
+    pub(super) fn left(&self) -> usize {
+        self.state().left.iter().sum()
+    }
+
     /// A thread is ready.
-    pub(super) fn ready(&self) {
-        self.change(|state| state.ready += 1);
+    pub(super) fn ready(&self, thread: usize) {
+        self.change(|state| {
+            state.left[thread] = 0;
+            state.ready += 1;
+        });
     }
 
     /// A thread cannot go on: nobody need.
@@ -85,11 +99,11 @@ impl Stage {
         self.state().failed.clone()
     }
 
-    /// Waits until all threads are ready, at most so long; says how many are.
-    pub(super) fn wait_until_ready(&self, patience: Duration) -> usize {
-        let deadline = self.clock.now() + patience;
-        self.wait_until(deadline, |state| state.ready == self.threads || state.over);
-        self.state().ready
+    /// Waits until all threads are ready or the run is over. `false` if neither is so by `deadline`.
+    pub(super) fn wait_until_ready(&self, deadline: Instant) -> bool {
+        let met = |state: &State| state.ready == self.threads || state.over;
+        self.wait_until(deadline, met);
+        met(&self.state())
     }
 
     /// Waits until `deadline`, or the run is over.

@@ -73,11 +73,14 @@ impl Part<'_> {
             match worker.readiness() {
                 Readiness::Ready => break,
                 Readiness::Failed(reason) => return Err(reason),
-                Readiness::Connecting if self.stage.is_over() => return Ok(false),
-                Readiness::Connecting => self.turn(clients, worker, clients.now() + LOOK)?,
+                Readiness::Connecting { .. } if self.stage.is_over() => return Ok(false),
+                Readiness::Connecting { left } => {
+                    self.stage.connecting(self.share.index, left);
+                    self.turn(clients, worker, clients.now() + LOOK)?;
+                }
             }
         }
-        self.stage.ready();
+        self.stage.ready(self.share.index);
         loop {
             if let Some(span) = self.stage.span() {
                 worker.start(span);

@@ -383,7 +383,7 @@ impl Worker for EchoWorker {
     fn readiness(&self) -> Readiness {
         match &self.failed {
             Some(reason) => Readiness::Failed(reason.clone()),
-            None if self.connecting > 0 => Readiness::Connecting,
+            None if self.connecting > 0 => Readiness::Connecting { left: self.connecting },
             None => Readiness::Ready,
         }
     }

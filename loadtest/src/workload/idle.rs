@@ -95,7 +95,7 @@ impl Model for Idle {
     }
 
     fn kind(&self) -> Loop {
-        Loop::Open
+        Loop::Silent
     }
 
     fn connections_max(&self, share: Share) -> usize {
@@ -161,7 +161,7 @@ impl Worker for IdleWorker {
     fn readiness(&self) -> Readiness {
         match &self.failed {
             Some(reason) => Readiness::Failed(reason.clone()),
-            None if self.connecting > 0 => Readiness::Connecting,
+            None if self.connecting > 0 => Readiness::Connecting { left: self.connecting },
             None => Readiness::Ready,
         }
     }

@@ -1,0 +1,54 @@
+//! A run on several threads finds what one on a single thread does: what is published by one is heard by another, and the
+//! account is of all.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::faulty::{Behavior, Fault, FaultKind, Faulty};
+use common::ringload;
+
+const BRIEF: &str = "--seconds 0.5 --warm-up 0.1 --settle 0.1 --threads 3";
+
+#[test]
+fn every_delivery_of_every_thread_is_accounted_for() {
+    for pace in ["--rate 500", "--window 8"] {
+        let server = Faulty::start(Behavior::default());
+        let report = ringload("fanout", &server.url(), &format!("{BRIEF} --subscribers 10 {pace}"));
+        assert!(report.accounts.are_clean() && report.accounts.expected > 100, "{pace}: {:?}", report.accounts);
+        assert_eq!(report.accounts.expected % 10, 0, "{pace}: {:?}", report.accounts);
+        // A publish spreads over the threads: it counts once.
+        let spreads = report.spread.as_ref().map_or(0, |spread| spread.count());
+        assert_eq!(spreads, report.latency().count() / 10, "{pace}");
+    }
+}
+
+#[test]
+fn a_delivery_that_one_thread_misses_is_lost() {
+    let drops = Fault { kind: FaultKind::Drop, nth: 100 };
+    let server = Faulty::start(Behavior { fault: Some(drops), ..Behavior::default() });
+    let report = ringload("fanout", &server.url(), &format!("{BRIEF} --subscribers 7 --rate 400"));
+    let accounts = &report.accounts;
+    assert!(accounts.lost > 0 && accounts.lost + accounts.arrived == accounts.expected, "{accounts:?}");
+}
+
+#[test]
+fn echoes_of_all_threads_add_up() {
+    let server = Faulty::start(Behavior::default());
+    let url = format!("{}/echo", server.url());
+    for pace in ["--depth 2", "--rate 700"] {
+        let report = ringload("echo", &url, &format!("{BRIEF} --connections 8 {pace}"));
+        assert!(report.accounts.are_clean() && report.messages > 100, "{pace}: {:?}", report.accounts);
+        assert!(report.latency().count() > 100, "{pace}");
+    }
+}
+
+#[test]
+fn a_market_whose_gateways_and_subscribers_are_on_different_threads_loses_nothing() {
+    let server = Faulty::start(Behavior::default());
+    let flags = format!("{BRIEF} --topics 7 --publishers 4 --subscribers 20 --topics-each 2 --orders 5 --rate 400");
+    let report = ringload("trading", &server.url(), &flags);
+    assert!(report.accounts.are_clean() && report.accounts.expected > 200, "{:?}", report.accounts);
+    let counts: Vec<u64> = report.series.iter().map(|series| series.corrected.count()).collect();
+    assert!(counts.len() == 2 && counts.iter().all(|&count| count > 10), "{counts:?}");
+}
