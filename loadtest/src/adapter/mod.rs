@@ -8,6 +8,7 @@
 //! What these files must never do: take a server's refusal for a message; allocate for each publish.
 
 pub mod centrifugo;
+mod flags;
 pub mod path;
 mod place;
 pub mod ringwire;
@@ -21,6 +22,7 @@ use std::fmt::Debug;
 use crate::clients::{Door, Message};
 use crate::target::Target;
 
+pub use flags::{HELP, named, read};
 pub use say::Say;
 pub use timestamp::TimestampAt;
 
@@ -102,18 +104,6 @@ pub enum Heard {
     Foreign(u64),
     /// It holds none: an answer, a heartbeat.
     Control,
-}
-
-/// The flags of adapters.
-pub const HELP: &str = "";
-
-/// Reads which adapter is meant.
-///
-/// # Errors
-/// What is wrong with the flags.
-pub fn read(flags: &mut crate::cli::Flags) -> Result<std::sync::Arc<dyn Adapter>, String> {
-    let _ = flags;
-    Ok(std::sync::Arc::new(path::Path))
 }
 
 /// The beginning of a message, for a fault's words.

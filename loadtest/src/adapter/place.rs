@@ -51,6 +51,11 @@ pub(super) fn token(base: &Target) -> Option<&str> {
     tokens.find_map(|(_, value)| value.strip_prefix("Bearer "))
 }
 
+/// Nothing, unless the target has no messages.
+pub(super) fn require_websocket(base: &Target) -> Result<(), String> {
+    split(base).map(drop)
+}
+
 /// The target's path, and its query with the question mark.
 fn split(base: &Target) -> Result<(&str, &str), String> {
     let Protocol::WebSocket(url) = &base.protocol else {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ringwire_codec::Opcode;
 
-use super::place::{TOPIC, at_topic, has_topic};
+use super::place::{TOPIC, at_topic, has_topic, require_websocket};
 use super::{Adapter, Heard, Line, LineSpec, Needs, Say, TimestampAt, excerpt};
 use crate::clients::{Door, Message};
 use crate::scan::write_escaped;
@@ -99,6 +99,7 @@ impl Adapter for Template {
         if self.publish.is_none() && !session.publishes.is_empty() {
             return Err("publishers need --publish-template".to_owned());
         }
+        require_websocket(base)?;
         if !has_topic(base) {
             let line = self.line(session.subscribes, session.publishes);
             return Ok(vec![LineSpec::whole(Door::new(base.clone()), Box::new(line), session)]);

@@ -1,13 +1,14 @@
 //! Payloads of the publish and subscribe workloads: JSON objects that say which message they are.
 //!
 //! ```json
-//! {"rl":"AAAB…","d":"29187.42,0.118;29187.41,1.902;…"}
+//! {"rl":"AAAB…","z":"29187.42,0.118;29187.41,1.902;…"}
 //! ```
 //!
 //! `rl` is a stamp of 35 characters, six bits each: which flow, which message of it, when it was due, how much later it
-//! was sent, how long the payload is, and a check over all that. `d` fills the payload up with a prefix of one text,
+//! was sent, how long the payload is, and a check over all that. `z` fills the payload up with a prefix of one text,
 //! digits as order books have them, which is compared byte by byte. A payload is found in whatever a server puts around
-//! it, so each protocol is read alike, and a server that parses JSON and writes it anew changes none of it.
+//! it, so each protocol is read alike. A server may parse JSON and write it anew: the names are in alphabetical order, as
+//! many libraries write them, and [`restore`] takes out the spaces and backslashes that may have come between.
 //!
 //! What this file must never do: take a payload for sound that differs in a byte from what was sent.
 
@@ -18,7 +19,7 @@ use ringwire_ring::Instant;
 /// What a payload begins with.
 const HEAD: &[u8; 7] = b"{\"rl\":\"";
 /// What parts the stamp from the filler.
-const MIDDLE: &[u8; 7] = b"\",\"d\":\"";
+const MIDDLE: &[u8; 7] = b"\",\"z\":\"";
 /// What a payload ends with.
 const TAIL: &[u8; 2] = b"\"}";
 /// Characters of a stamp.
@@ -142,6 +143,12 @@ impl Payloads {
     }
 }
 
+/// Appends a message to `out` without white space and backslashes. Payloads have none of these, so one that a server wrote
+/// anew with spaces between, or inside a string, is there as it was made.
+pub fn restore(message: &[u8], out: &mut Vec<u8>) {
+    out.extend(message.iter().filter(|byte| !b" \t\r\n\\".contains(byte)));
+}
+
 /// See [`Payloads::find`].
 #[derive(Debug)]
 pub struct Finds<'a> {
@@ -254,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn payloads_that_were_written_anew_are_restored() {
+        let mut payloads = Payloads::new(100);
+        let made = String::from_utf8(payloads.make(stamp(1), 100).to_vec()).unwrap();
+        let spaced = made.replace("\":", "\" : ").replace("\",\"", "\",\n  \"");
+        let spaced = format!("{{ \"a\": {spaced} }}");
+        let quoted = format!("{{\"a\":\"{}\"}}", made.replace('"', "\\\""));
+        let quoted_twice = quoted.replace('\\', "\\\\").replace('"', "\\\"");
+        for anew in [spaced, quoted, quoted_twice] {
+            assert_ne!(found(&payloads, anew.as_bytes()), [Found::Sound(stamp(1))], "{anew}");
+            let mut restored = Vec::new();
+            restore(anew.as_bytes(), &mut restored);
+            assert_eq!(found(&payloads, &restored), [Found::Sound(stamp(1))], "{anew}");
+        }
+    }
+
+    #[test]
     fn every_changed_byte_and_every_missing_one_is_noticed() {
         let mut payloads = Payloads::new(120);
         let made = payloads.make(stamp(5), 120).to_vec();
@@ -272,7 +295,7 @@ mod tests {
         let mut payloads = Payloads::new(500);
         let made = String::from_utf8(payloads.make(stamp(5), 500).to_vec()).unwrap();
         let inside = made.strip_prefix("{\"rl\":\"").and_then(|rest| rest.strip_suffix("\"}")).unwrap();
-        let (stamp, fill) = inside.split_once("\",\"d\":\"").unwrap();
+        let (stamp, fill) = inside.split_once("\",\"z\":\"").unwrap();
         assert!(![stamp, fill].concat().contains(['"', '\\', '\n']), "{made}");
     }
 }

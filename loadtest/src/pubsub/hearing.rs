@@ -9,7 +9,7 @@ use super::member::Presence;
 use crate::adapter::Heard as Kind;
 use crate::clients::{End, Message, Outbox, Workload};
 use crate::measure::{Seen, Series, Track};
-use crate::payload::stamp::{Found, Stamp};
+use crate::payload::stamp::{Finds, Found, Stamp, restore};
 
 impl PubSubWorker {
     /// A line may have become ready, and with it its session.
@@ -78,21 +78,31 @@ impl PubSubWorker {
         }
     }
 
-    /// What was found in a message that may hold payloads.
+    /// A message came that holds payloads.
     fn on_payloads(&mut self, place: usize, bytes: &[u8], at: Instant) {
-        let payloads = std::mem::take(&mut self.payloads);
-        let mut none = true;
-        for found in payloads.find(bytes) {
-            none = false;
+        let (payloads, mut restored) = (std::mem::take(&mut self.payloads), std::mem::take(&mut self.restored));
+        if !self.take_in(place, payloads.find(bytes), bytes.len(), at) {
+            // The server may have written them anew, with spaces or inside a string.
+            restored.clear();
+            restore(bytes, &mut restored);
+            let is_known = self.take_in(place, payloads.find(&restored), bytes.len(), at);
+            self.found.accounts.unknown += u64::from(!is_known);
+        }
+        (self.payloads, self.restored) = (payloads, restored);
+    }
+
+    /// Whether anything was found in a message.
+    #[inline]
+    fn take_in(&mut self, place: usize, finds: Finds<'_>, bytes: usize, at: Instant) -> bool {
+        let mut any = false;
+        for found in finds {
+            any = true;
             match found {
-                Found::Sound(stamp) => self.on_payload(place, stamp, bytes.len(), at),
-                Found::Corrupted => {
-                    self.found.accounts.corrupted += 1;
-                }
+                Found::Sound(stamp) => self.on_payload(place, stamp, bytes, at),
+                Found::Corrupted => self.found.accounts.corrupted += 1,
             }
         }
-        self.payloads = payloads;
-        self.found.accounts.unknown += u64::from(none);
+        any
     }
 
     /// A message came that was not published here and says when it was made, by the wall clock.
@@ -136,11 +146,15 @@ impl Workload for PubSubWorker {
         if !self.say.frames().is_empty() {
             out.send(link, self.say.frames());
         }
+        // A confirmation may come in one message with the first payloads.
+        if !self.members[place].lines[line].is_ready {
+            self.look_at(place, line, at);
+        }
         match kind {
             Ok(Kind::Payloads) if self.is_slow(&self.members[place]) => self.found.slow_messages += 1,
             Ok(Kind::Payloads) => self.on_payloads(place, bytes, at),
             Ok(Kind::Foreign(made_ns)) => self.on_foreign(made_ns, bytes.len(), at),
-            Ok(Kind::Control) => self.look_at(place, line, at),
+            Ok(Kind::Control) => {}
             Err(fault) => self.fail(format!("{}: {fault}", self.common.target)),
         }
     }

@@ -33,6 +33,8 @@ pub struct PubSubWorker {
     /// Messages of each flow that this thread has published.
     published: Vec<u64>,
     pub(super) payloads: Payloads,
+    /// A message as it was before a server wrote it anew, for as long as it is looked into.
+    pub(super) restored: Vec<u8>,
     pub(super) say: Say,
     pub(super) span: Option<Span>,
     /// When those that go out with this turn were due.
@@ -80,6 +82,7 @@ impl PubSubWorker {
             next: None,
             published: vec![0; scenario.flows.len()],
             payloads: Payloads::new(scenario.bytes_max),
+            restored: Vec::new(),
             say: Say::new(share.index as u64),
             span: None,
             leaving: Vec::new(),

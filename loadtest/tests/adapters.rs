@@ -1,0 +1,64 @@
+//! Each adapter against the release server in the form that it speaks: what several publishers publish to several topics
+//! arrives at every subscriber, once, in order and as it was; and what the server refuses is told.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::{ringload, start_ringwire};
+use ringload::cli::{CommandLine, Task};
+
+/// Some hundred messages to topics that several sessions hear, on two threads, each of which has publishers.
+const TRADING: &str =
+    "--publishers 4 --subscribers 10 --topics 6 --rate 400 --threads 2 --seconds 1 --warm-up 0.2 --progress off";
+
+/// Runs the workload with this adapter: all of it arrives.
+fn assert_delivers(url: &str, adapter: &str) {
+    let report = ringload("trading", url, &format!("{TRADING} {adapter}"));
+    let accounts = &report.accounts;
+    assert!(accounts.are_clean() && accounts.arrived > 400 && accounts.unknown == 0, "{adapter}: {accounts:?}");
+}
+
+#[test]
+#[ignore = "needs the release server, run by cargo xtask test"]
+fn ringwire_delivers_in_each_of_its_forms() {
+    let (_server, base) = start_ringwire(2, "/");
+    for adapter in ["path", "ringwire-json", "ringwire-binary"] {
+        assert_delivers(&base.to_string(), &format!("--adapter {adapter}"));
+    }
+}
+
+/// A template that says what ringwire's protocol wants, with payloads inside strings: each is delivered as it was published.
+#[test]
+#[ignore = "needs the release server, run by cargo xtask test"]
+fn a_template_of_a_servers_own_protocol_delivers() {
+    let (_server, base) = start_ringwire(2, "/connect");
+    let subscribe =
+        r#"--subscribe-text {"id":1,"method":"subscribe","params":["{topic}"]} --ready-text "topic":"{topic}","id""#;
+    for data in ["{payload}", r#""{payload_text}""#] {
+        let publish = format!(r#"{{"method":"publish","params":{{"topic":"{{topic}}","data":{data}}}}}"#);
+        let template = format!("--adapter template {subscribe} --fault-text \"error\" --publish-template {publish}");
+        assert_delivers(&base.to_string(), &template);
+    }
+}
+
+#[test]
+#[ignore = "needs the release server, run by cargo xtask test"]
+fn what_ringwire_refuses_ends_the_run_with_its_words() {
+    let (_server, base) = start_ringwire(1, "/");
+    for (adapter, topic, words) in [
+        ("ringwire-json", "a/b", "400 \"a/b\" is no topic"),
+        ("ringwire-binary", "a/b", "400 \"a/b\" is no topic"),
+        ("path", "a%", "HTTP 400"),
+        ("socketio", "a", "HTTP 404"),
+        ("centrifugo", "a", "HTTP 404"),
+    ] {
+        let words_of = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let line = format!("fanout {base} --adapter {adapter} --topic {topic} --seconds 1 --progress off");
+        let Task::Run(job) = CommandLine::parse(&words_of(&line)).expect("a command line").task else {
+            panic!("no run")
+        };
+        let fault = job.run().map(|report| format!("{:?}", report.accounts)).expect_err(adapter);
+        assert!(fault.contains(words), "{adapter}: {fault}");
+    }
+}
