@@ -18,6 +18,10 @@ use crate::run::{Finding, Readiness, Share, Worker};
 /// What may wait in user space for a socket that takes nothing: beyond this a run ends, since the server does not take
 /// what is published.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// Actions between two turns at most: a generator that is behind still receives, and says how late it is.
+const ACTIONS_AT_ONCE: usize = 1024;
+/// Messages at most that are counted as late because they were due and never sent.
+const UNSENT_MAX: usize = 1 << 20;
 /// How soon a window is looked at again that another thread's deliveries may have opened.
 const WINDOW_LOOK: Duration = Duration::from_micros(200);
 
@@ -30,6 +34,8 @@ pub struct PubSubWorker {
     pub(super) links: Vec<Option<(u32, u32)>>,
     script: Option<Script>,
     next: Option<Action>,
+    /// When it was last asked what is due.
+    pumped_at: Instant,
     /// Messages of each flow that this thread has published.
     published: Vec<u64>,
     pub(super) payloads: Payloads,
@@ -80,6 +86,7 @@ impl PubSubWorker {
             links: Vec::new(),
             script: None,
             next: None,
+            pumped_at: Instant::default(),
             published: vec![0; scenario.flows.len()],
             payloads: Payloads::new(scenario.bytes_max),
             restored: Vec::new(),
@@ -185,6 +192,20 @@ impl PubSubWorker {
         }
     }
 
+    /// What was due by now and was not published is late: a generator that is too slow for the rate must not pass for
+    /// one that was asked for less.
+    fn count_unsent(&mut self) {
+        let Some(span) = self.span else { return };
+        let unsent = self.next.take().into_iter().chain(self.script.take().into_iter().flatten());
+        let due = unsent.map(|action| (span.start + action.at, action.what));
+        let overdue = due.skip_while(|(due, _)| *due < span.measure_from).take_while(|(due, _)| *due <= self.pumped_at);
+        for (due, what) in overdue.take(UNSENT_MAX) {
+            if matches!(what, What::Publish { .. }) {
+                self.found.recorder.late(due, self.pumped_at);
+            }
+        }
+    }
+
     /// Deliveries that members of this thread are to get of what was published.
     fn due_deliveries(&self) -> u64 {
         let published = |flow: usize| self.common.published[flow].load(Ordering::Relaxed);
@@ -260,7 +281,9 @@ impl Worker for PubSubWorker {
             }
             return if self.share.count == 1 { measure_to } else { now + WINDOW_LOOK };
         }
-        while let Some(action) = self.next {
+        self.pumped_at = now;
+        for _ in 0..ACTIONS_AT_ONCE {
+            let Some(action) = self.next else { return measure_to };
             let at = start + action.at;
             if at > now || at >= measure_to {
                 return at;
@@ -268,7 +291,11 @@ impl Worker for PubSubWorker {
             self.act(action, start, out);
             self.next = self.script.as_mut().and_then(Iterator::next);
         }
-        measure_to
+        now
+    }
+
+    fn stop(&mut self) {
+        self.count_unsent();
     }
 
     fn is_over(&self) -> bool {

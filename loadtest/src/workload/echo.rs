@@ -7,7 +7,8 @@
 //!
 //! A message is sent with the `io_uring_enter` of its turn, and its echo found with the return of another.
 
-use std::collections::VecDeque;
+mod progress;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ use crate::cli::Flags;
 use crate::clients::{Door, End, Message, Outbox, Workload};
 use crate::connect::PER_SOURCE;
 use crate::json::Json;
-use crate::measure::{Accounts, Loop, Recorder, Seen, Series, Span, Track};
+use crate::measure::{Accounts, Loop, Recorder, Seen, Series, Span};
 use crate::payload::{Messages, Numbered, NumberedJson};
 use crate::report::Report;
 use crate::run::{self, Finding, Load, Model, Readiness, Share, Worker};
 use crate::target::{Protocol, Target};
+use progress::{Progress, Waiting};
 
 /// `echo`, on the command line.
 pub const KIND: Kind = Kind {
@@ -40,8 +42,13 @@ pub const KIND: Kind = Kind {
     read: |flags| Ok(Box::new(EchoOptions::read(flags)?)),
 };
 
-/// What may wait for an echo on one connection of an open loop.
-const WAITING_MAX: usize = 1 << 20;
+/// Messages that may wait for their echoes, on all of a thread's connections: some 100 MB of memory, and seconds of what
+/// a server does. Beyond this an open loop ends.
+const WAITING_MAX: usize = 1 << 22;
+/// Messages between two turns at most: a generator that is behind still receives, and says how late it is.
+const SENDS_AT_ONCE: usize = 1024;
+/// Messages at most that are counted as late because they were due and never sent.
+const UNSENT_MAX: u64 = 1 << 20;
 
 /// How to echo.
 #[derive(Clone, Debug)]
@@ -207,9 +214,11 @@ impl Model for Echo {
             links: vec![Progress::default(); connections],
             unsent: Vec::new(),
             sent: 0,
+            waiting: 0,
             connecting: connections,
             span: None,
             sending: false,
+            pumped_at: Instant::default(),
             over: None,
             failed: None,
             recorder,
@@ -231,9 +240,13 @@ struct EchoWorker {
     unsent: Vec<(u32, u64)>,
     /// Messages of an open loop.
     sent: u64,
+    /// Messages that wait for their echoes, on all connections.
+    waiting: usize,
     connecting: usize,
     span: Option<Span>,
     sending: bool,
+    /// When it was last asked what is due.
+    pumped_at: Instant,
     over: Option<Over>,
     failed: Option<String>,
     recorder: Recorder,
@@ -247,44 +260,29 @@ enum Over {
     Stuck,
 }
 
-/// How far a connection is. Messages are numbered from 0.
-#[derive(Clone, Debug)]
-struct Progress {
-    next_in: u64,
-    track: Track,
-    /// Those on their way, from `next_in` on: when each was due, and when it was sent.
-    waiting: VecDeque<(Instant, Instant)>,
-    ended: bool,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { next_in: 0, track: Track::from(0), waiting: VecDeque::new(), ended: false }
-    }
-}
-
 impl EchoWorker {
     fn send(&mut self, out: &mut Outbox<'_>, link: usize, due: Instant) {
         let progress = &mut self.links[link];
-        let number = progress.next_in + progress.waiting.len() as u64;
-        progress.waiting.push_back((due, due));
+        if progress.has_ended() {
+            return;
+        }
+        let number = progress.send(due);
+        self.waiting += 1;
         self.accounts.expected += 1;
         self.unsent.push((link as u32, number));
         out.send(link, self.messages.frame(number));
-        if self.links[link].waiting.len() > WAITING_MAX {
-            self.accounts
-                .count_end(&format!("the server does not answer: {WAITING_MAX} messages wait on a connection"));
+        if self.waiting > WAITING_MAX {
+            self.accounts.count_end(&format!("the server does not answer: {WAITING_MAX} messages wait for it"));
             self.over = Some(Over::Stuck);
         }
     }
 
-    /// What comes back is that message: those before it on its connection are lost.
+    /// An echo came, which may be behind later ones.
     fn take(&mut self, link: usize, number: u64, bytes: usize, at: Instant) {
+        self.accounts.arrived += 1;
         let progress = &mut self.links[link];
-        progress.track.see(number);
-        let ahead = (number - progress.next_in) as usize;
-        progress.next_in = number + 1;
-        let Some((due, sent)) = progress.waiting.drain(..=ahead).next_back() else { return };
+        let Some((Waiting { due, sent, .. }, forgotten)) = progress.take(number) else { return };
+        self.waiting -= forgotten;
         let Some(span) = self.span else { return };
         self.recorder.count(1, bytes as u64, at);
         if at >= span.measure_from && at < span.measure_to {
@@ -300,12 +298,42 @@ impl EchoWorker {
         }
     }
 
-    fn on_their_way(&self) -> usize {
-        self.links.iter().filter(|link| !link.ended).map(|link| link.waiting.len()).sum()
+    /// Something else came than was sent: it stands for the echo that was to come next. `false` if none was.
+    fn take_corrupted(&mut self, link: usize) -> bool {
+        let progress = &mut self.links[link];
+        if progress.on_their_way() == 0 {
+            self.accounts.unknown += 1;
+            return false;
+        }
+        let number = progress.next_in();
+        progress.see(number);
+        self.waiting -= progress.take(number).map_or(0, |(_, forgotten)| forgotten);
+        self.accounts.corrupted += 1;
+        true
+    }
+
+    /// When the message with this number of an open loop is due.
+    fn due(&self, start: Instant, rate: f64, number: u64) -> Instant {
+        start + Duration::from_secs_f64(number as f64 / rate)
+    }
+
+    /// What was due by now and was not sent is late: a generator that is too slow for the rate must not pass for one
+    /// that was asked for less.
+    fn count_unsent(&mut self) {
+        let (Some(span), Pace::Rate(rate)) = (self.span, self.pace) else { return };
+        let before = span.measure_from.since(span.start).as_secs_f64() * rate;
+        let first = self.sent.max(before.ceil() as u64);
+        for number in first..first + UNSENT_MAX {
+            let due = self.due(span.start, rate, number);
+            if due > self.pumped_at {
+                return;
+            }
+            self.recorder.late(due, self.pumped_at);
+        }
     }
 
     fn all_ended(&self) -> bool {
-        self.links.iter().all(|link| link.ended)
+        self.links.iter().all(Progress::has_ended)
     }
 }
 
@@ -319,29 +347,20 @@ impl Workload for EchoWorker {
             Messages::Random(messages) if self.raw => messages.number_in_frame(message.bytes),
             messages => messages.number(message.bytes),
         };
-        let progress = &self.links[link];
-        let next_out = progress.next_in + progress.waiting.len() as u64;
-        match number {
-            Some(number) if number >= progress.next_in && number < next_out => {
-                self.accounts.arrived += 1;
+        let progress = &mut self.links[link];
+        let number = number.filter(|&number| number < progress.next_out());
+        match number.map(|number| (number, progress.see(number))) {
+            Some((number, Seen::InOrder | Seen::AfterGap(_))) => self.take(link, number, message.bytes.len(), at),
+            Some((number, Seen::Late)) => {
+                self.accounts.out_of_order += 1;
                 self.take(link, number, message.bytes.len(), at);
             }
-            Some(number) if number < progress.next_in => match self.links[link].track.see(number) {
-                Seen::Late => {
-                    self.accounts.arrived += 1;
-                    self.accounts.out_of_order += 1;
-                }
-                Seen::InOrder | Seen::AfterGap(_) | Seen::Repeated => {
-                    self.accounts.repeated += 1;
-                    return;
-                }
-            },
-            Some(_) | None => {
-                let progress = &mut self.links[link];
-                progress.waiting.pop_front();
-                progress.next_in += 1;
-                self.accounts.corrupted += 1;
+            Some((_, Seen::Repeated)) => {
+                self.accounts.repeated += 1;
+                return;
             }
+            None if !self.take_corrupted(link) => return,
+            None => {}
         }
         if self.sending && matches!(self.pace, Pace::Depth(_)) {
             self.send(out, link, at);
@@ -351,19 +370,18 @@ impl Workload for EchoWorker {
     fn on_enter(&mut self, at: Instant) {
         let is_open_loop = matches!(self.pace, Pace::Rate(_));
         for (link, number) in self.unsent.drain(..) {
-            let progress = &mut self.links[link as usize];
-            let Some(place) = number.checked_sub(progress.next_in) else { continue };
-            let Some((due, sent)) = progress.waiting.get_mut(place as usize) else { continue };
-            *sent = at;
+            let Some(waiting) = self.links[link as usize].waiting(number) else { continue };
+            waiting.sent = at;
             if is_open_loop {
-                self.recorder.late(*due, at);
+                self.recorder.late(waiting.due, at);
             }
         }
         self.recorder.turn(at);
     }
 
     fn on_ended(&mut self, _: &mut Outbox<'_>, link: usize, end: &End) {
-        self.links[link].ended = true;
+        let progress = &mut self.links[link];
+        self.waiting -= progress.end();
         let Some(reason) = end.fault() else { return };
         match self.span {
             None => drop(self.failed.get_or_insert_with(|| reason.to_owned())),
@@ -398,6 +416,7 @@ impl Worker for EchoWorker {
         if now < start {
             return start;
         }
+        self.pumped_at = now;
         match self.pace {
             Pace::Depth(depth) if !self.sending => {
                 self.sending = true;
@@ -406,15 +425,18 @@ impl Worker for EchoWorker {
                 }
             }
             Pace::Depth(_) => {}
-            Pace::Rate(rate) => loop {
-                let due = start + Duration::from_secs_f64(self.sent as f64 / rate);
-                if due > now || due >= measure_to || self.over.is_some() {
-                    return due;
+            Pace::Rate(rate) => {
+                for _ in 0..SENDS_AT_ONCE {
+                    let due = self.due(start, rate, self.sent);
+                    if due > now || due >= measure_to || self.over.is_some() {
+                        return due;
+                    }
+                    let link = (self.sent % self.links.len() as u64) as usize;
+                    self.sent += 1;
+                    self.send(out, link, due);
                 }
-                let link = (self.sent % self.links.len() as u64) as usize;
-                self.sent += 1;
-                self.send(out, link, due);
-            },
+                return now;
+            }
         }
         measure_to
     }
@@ -425,10 +447,11 @@ impl Worker for EchoWorker {
 
     fn stop(&mut self) {
         self.sending = false;
+        self.count_unsent();
     }
 
     fn is_drained(&self) -> bool {
-        self.on_their_way() == 0
+        self.links.iter().all(|link| link.has_ended() || link.on_their_way() == 0)
     }
 
     fn finish(mut self) -> Finding {

@@ -1,0 +1,218 @@
+//! What the binary says, and what it ends with, when it is asked for what cannot be: the words name what was wrong and
+//! what to do, and what was measured until then is reported.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use common::faulty::{Behavior, Ending, Faulty, Greeting};
+
+/// Exit statuses, as the help says them.
+const FAULTY: i32 = 1;
+const COULD_NOT_RUN: i32 = 2;
+const SLO_MISSED: i32 = 3;
+const VOID: i32 = 4;
+
+/// Seconds after which a run is taken to hang.
+const PATIENCE: &str = "60";
+
+/// What a run of the binary came to.
+#[derive(Debug)]
+struct Outcome {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    /// It ended with this status and said all these words on the stream for errors, in one line without a panic.
+    fn fails(&self, status: i32, words: &[&str]) {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        assert!(words.iter().all(|words| self.stderr.contains(words)), "{words:?} in {self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
+    }
+
+    /// It ended with one of these statuses and its report says these words.
+    fn reports(&self, statuses: &[i32], words: &[&str]) {
+        assert!(self.status.is_some_and(|status| statuses.contains(&status)), "{self:?}");
+        assert!(words.iter().all(|words| self.stdout.contains(words)), "{words:?} in {self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
+    }
+}
+
+fn run(mut command: Command) -> Outcome {
+    let output = command.output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Outcome { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Runs ringload with these arguments, parted by spaces.
+fn ringload(arguments: &str) -> Outcome {
+    let mut command = Command::new("timeout");
+    command.args([PATIENCE, env!("CARGO_BIN_EXE_ringload")]).args(arguments.split(' '));
+    run(command)
+}
+
+fn server(behavior: Behavior) -> (Faulty, String) {
+    let server = Faulty::start(behavior);
+    let url = server.url();
+    (server, url)
+}
+
+/// A result of an open loop beside other work may be void as well; a void one says nothing else by its status.
+const FAULTY_OR_VOID: [i32; 2] = [FAULTY, VOID];
+
+/// Short runs.
+const BRIEF: &str = "--seconds 0.4 --warm-up 0.1";
+
+#[test]
+fn an_unreachable_server_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("ws://{}/echo", listener.local_addr().expect("its address"));
+    drop(listener);
+    ringload(&format!("echo {url} --connections 1 {BRIEF}")).fails(COULD_NOT_RUN, &[&url, "refused"]);
+    ringload("echo ws://no-such-host.invalid/echo").fails(COULD_NOT_RUN, &["no-such-host.invalid"]);
+}
+
+#[test]
+fn a_wrong_path_says_the_status_and_asks_for_the_path() {
+    let (_server, url) = server(Behavior::default());
+    for workload in ["echo", "idle"] {
+        let outcome = ringload(&format!("{workload} {url}/nowhere --connections 2 {BRIEF}"));
+        outcome.fails(COULD_NOT_RUN, &["404", "path", "/nowhere"]);
+    }
+}
+
+#[test]
+fn whoever_is_not_let_in_is_told_by_whom_and_how() {
+    let greeted = |greeting| {
+        let (_server, url) = server(Behavior { greeting, ..Behavior::default() });
+        [
+            ringload(&format!("echo {url}/echo --connections 2 {BRIEF}")),
+            ringload(&format!("fanout {url} --subscribers 2 {BRIEF}")),
+        ]
+    };
+    for (greeting, words) in [
+        (Greeting::Refuses, "403"),
+        (Greeting::WrongKey, "Sec-WebSocket-Accept"),
+        (Greeting::Foreign, "HTTP"),
+        (Greeting::HangsUp, "ended the connection"),
+    ] {
+        for outcome in greeted(greeting) {
+            outcome.fails(COULD_NOT_RUN, &["ws://127.0.0.1", words]);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_is_waited_for_no_longer_than_said() {
+    let (_server, url) = server(Behavior { greeting: Greeting::Silent, ..Behavior::default() });
+    ringload(&format!("echo {url}/echo --connections 2 {BRIEF}")).fails(COULD_NOT_RUN, &["no answer", "10 s"]);
+}
+
+#[test]
+fn what_was_measured_until_the_server_died_is_reported() {
+    each_against(
+        &Behavior { ending: Some(Ending::Dies(500)), ..Behavior::default() },
+        &[
+            ("echo {url}/echo --connections 2 --seconds 30", &[FAULTY]),
+            ("echo {url}/echo --connections 2 --rate 2000 --seconds 30", &FAULTY_OR_VOID),
+            ("fanout {url} --subscribers 3 --window 2 --seconds 30", &[FAULTY]),
+            ("fanout {url} --subscribers 3 --rate 2000 --seconds 30", &FAULTY_OR_VOID),
+        ],
+        |outcome| outcome.stdout.contains("of 30.0 s: it ended early") && outcome.stdout.contains(" ended (first: "),
+    );
+}
+
+#[test]
+fn a_server_that_stops_reading_ends_the_run_with_a_report() {
+    each_against(
+        &Behavior { ending: Some(Ending::StopsReading(500)), ..Behavior::default() },
+        &[
+            ("echo {url}/echo --connections 2 --seconds 1", &[FAULTY]),
+            ("echo {url}/echo --connections 2 --rate 2000 --seconds 1", &FAULTY_OR_VOID),
+            ("fanout {url} --subscribers 3 --rate 2000 --seconds 1", &FAULTY_OR_VOID),
+        ],
+        |outcome| outcome.stdout.contains(" lost") && !outcome.stdout.contains(" 0 lost"),
+    );
+}
+
+/// Runs all these workloads at once, each against a server of its own, without a warm-up. Each must end with one of its
+/// statuses, and report what was measured and something that is right.
+fn each_against(behavior: &Behavior, runs: &[(&str, &[i32])], is_right: impl Fn(&Outcome) -> bool + Sync) {
+    std::thread::scope(|scope| {
+        for (workload, statuses) in runs {
+            scope.spawn(|| {
+                let (_server, url) = server(behavior.clone());
+                let outcome = ringload(&format!("{} --warm-up 0", workload.replace("{url}", &url)));
+                outcome.reports(statuses, &["p99"]);
+                assert!(is_right(&outcome), "{outcome:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn too_few_descriptors_are_named_with_what_would_do() {
+    let (_server, url) = server(Behavior::default());
+    let run_with = |limit: u32, arguments: &str| {
+        let mut command = Command::new("sh");
+        let binary = env!("CARGO_BIN_EXE_ringload");
+        command.args(["-c", &format!("ulimit -n {limit} && exec timeout {PATIENCE} {binary} {arguments}")]);
+        run(command)
+    };
+    let arguments = format!("echo {url}/echo --connections 100 {BRIEF}");
+    run_with(60, &arguments).fails(COULD_NOT_RUN, &["RLIMIT_NOFILE"]);
+    let idle = format!("idle {url}/echo --connections 100 {BRIEF}");
+    run_with(60, &idle).fails(COULD_NOT_RUN, &["RLIMIT_NOFILE"]);
+}
+
+#[test]
+fn a_rate_that_the_generator_cannot_reach_is_void() {
+    let (_server, url) = server(Behavior::default());
+    let outcome = ringload(&format!("echo {url}/echo --connections 2 --rate 5_000_000 {BRIEF}"));
+    outcome.reports(&[VOID], &["VOID", "late"]);
+    let outcome = ringload(&format!("fanout {url} --subscribers 2 --rate 5_000_000 {BRIEF}"));
+    outcome.reports(&[VOID], &["VOID", "late"]);
+}
+
+#[test]
+fn a_missed_slo_is_a_status_of_its_own() {
+    let (_server, url) = server(Behavior::default());
+    let echo = |slo: &str| ringload(&format!("echo {url}/echo --connections 1 {BRIEF} --slo {slo}"));
+    echo("p50<1ns").reports(&[SLO_MISSED], &["MISSED", "p50<1ns"]);
+    echo("p50<60s").reports(&[0], &["p50<60s"]);
+}
+
+#[test]
+fn flags_that_nobody_knows_or_that_make_no_sense_are_named() {
+    let (_server, url) = server(Behavior::default());
+    for (arguments, words) in [
+        ("echo", "target is missing"),
+        ("echo {url}/echo --conections 3", "--conections"),
+        ("echo {url}/echo --connections", "--connections"),
+        ("echo {url}/echo --connections 0", "--connections"),
+        ("echo {url}/echo --connections many", "many"),
+        ("echo {url}/echo --rate 0", "--rate"),
+        ("echo {url}/echo --rate -5", "--rate"),
+        ("echo {url}/echo --rate NaN", "--rate"),
+        ("echo {url}/echo --depth 2 --rate 5", "--depth"),
+        ("echo {url}/echo --seconds -1", "--seconds"),
+        ("echo {url}/echo --slo p99", "p99"),
+        ("echo {url}/echo --slo p99<2", "p99<2"),
+        ("echo {url}/echo --slo p101<2ms", "p101"),
+        ("echo {url}/echo --slo order.p99<2ms", "order"),
+        ("echo {url}/echo --server-pid 999999999", "999999999"),
+        ("echo {url}/echo --core 4096", "4096"),
+        ("echo http://127.0.0.1/", "ws://"),
+        ("fanout {url} --window 0", "--window"),
+        ("fanout {url} --bytes 10", "--bytes"),
+        ("dance {url}", "dance"),
+        ("compare echo --server nothing", "--server"),
+    ] {
+        ringload(&arguments.replace("{url}", &url)).fails(COULD_NOT_RUN, &[words]);
+    }
+}
