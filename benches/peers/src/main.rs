@@ -1,55 +1,83 @@
-//! `peers NAME`: echo servers on other libraries, to measure ringwire against side by side.
+//! `peers NAME`: servers on other libraries, to measure ringwire against side by side.
 //!
-//! Each is what its library's own documentation shows for an echo, on tokio's single-threaded runtime. Plain by
-//! default; `--tls CERT.pem KEY.pem` puts rustls (the ring provider, as ringwire has it) under it, and `--deflate`
-//! agrees on permessage-deflate without context takeover, where the library has it. The package stands outside of the
-//! workspace, so that nothing of ringwire depends on its peers.
+//! Each has one contract: `/echo` sends each message back, `/ws/TOPIC` is sent what is published to the topic, each
+//! message to `/pub/TOPIC` is published, and any other path is answered 404. Each is written as its library's own
+//! documentation shows, with the best that the library has (see its file), and runs on one thread.
+//!
+//! Plain by default; `--tls CERT.pem KEY.pem` puts rustls (the ring provider, as ringwire has it) under it, and
+//! `--deflate` agrees on permessage-deflate without context takeover, where the library has it. The package stands
+//! outside of the workspace, so that nothing of ringwire depends on its peers. Without the feature `all` it is
+//! fastwebsockets alone, in the clear.
 
 #![forbid(unsafe_code)]
 
-mod fastwebsockets_echo;
-mod tungstenite_echo;
-mod yawc_echo;
+mod corked;
+mod fastwebsockets;
+#[cfg(feature = "all")]
+mod messages;
+mod route;
+#[cfg(feature = "all")]
+mod sockudo;
+#[cfg(feature = "all")]
+mod tls;
+#[cfg(feature = "all")]
+mod tokio_websockets;
+mod topics;
+#[cfg(feature = "all")]
+mod tungstenite;
+#[cfg(feature = "all")]
+mod yawc;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const HELP: &str = "\
-peers fastwebsockets|tungstenite|yawc
-    --port P              of 127.0.0.1 [8090]
-    --tls CERT.pem KEY.pem
-    --deflate             permessage-deflate without context takeover, level 1 (yawc only)
+peers fastwebsockets|tungstenite|tokio-websockets|sockudo|sockudo-ring|yawc
+    --port P                 of 127.0.0.1 [8090]
+    --tls CERT.pem KEY.pem   not sockudo-ring
+    --deflate                permessage-deflate without context takeover, level 1 (yawc only)
+yawc knows /echo only. Built without the feature `all`, there is fastwebsockets alone, without --tls.
 ";
 
 /// What a connection runs on.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
     Fastwebsockets,
+    #[cfg(feature = "all")]
     Tungstenite,
-    Yawc { deflate: bool },
+    #[cfg(feature = "all")]
+    TokioWebsockets,
+    #[cfg(feature = "all")]
+    Sockudo,
+    #[cfg(feature = "all")]
+    SockudoRing,
+    #[cfg(feature = "all")]
+    Yawc {
+        deflate: bool,
+    },
 }
 
 struct Options {
     peer: Peer,
-    port: u16,
-    tls: Option<TlsAcceptor>,
+    address: SocketAddr,
+    #[cfg(feature = "all")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 fn main() -> ExitCode {
     let run = || {
         let options = options(&std::env::args().skip(1).collect::<Vec<_>>())?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        #[cfg(feature = "all")]
+        if options.peer == Peer::SockudoRing {
+            return sockudo::serve_on_a_ring(options.address).map_err(|error| error.to_string());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.and_then(|runtime| runtime.block_on(serve(options))).map_err(|error| error.to_string())
     };
     match run() {
@@ -64,58 +92,79 @@ fn main() -> ExitCode {
 fn options(words: &[String]) -> Result<Options, String> {
     let mut words = words.iter();
     let name = words.next().ok_or("which one?")?;
-    let (mut port, mut tls, mut deflate) = (8090, None, false);
+    let (mut port, mut deflate) = (8090, false);
+    #[cfg(feature = "all")]
+    let mut tls = None;
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs more"));
         match word.as_str() {
             "--port" => port = value()?.parse().map_err(|_| "--port: a number is needed")?,
-            "--tls" => tls = Some(acceptor(value()?, value()?)?),
+            #[cfg(feature = "all")]
+            "--tls" => tls = Some(tls::acceptor(value()?, value()?)?),
             "--deflate" => deflate = true,
             _ => return Err(format!("{word} is not known")),
         }
     }
     let peer = match (name.as_str(), deflate) {
         ("fastwebsockets", false) => Peer::Fastwebsockets,
+        #[cfg(feature = "all")]
         ("tungstenite", false) => Peer::Tungstenite,
+        #[cfg(feature = "all")]
+        ("tokio-websockets", false) => Peer::TokioWebsockets,
+        #[cfg(feature = "all")]
+        ("sockudo", false) => Peer::Sockudo,
+        #[cfg(feature = "all")]
+        ("sockudo-ring", false) if tls.is_none() => Peer::SockudoRing,
+        #[cfg(feature = "all")]
+        ("sockudo-ring", false) => return Err("sockudo-ring has no TLS here".to_owned()),
+        #[cfg(feature = "all")]
         ("yawc", deflate) => Peer::Yawc { deflate },
         (_, true) => return Err(format!("{name} has no permessage-deflate")),
         _ => return Err(format!("there is no `{name}`")),
     };
-    Ok(Options { peer, port, tls })
-}
-
-fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, String> {
-    let fault = |error: &dyn std::fmt::Display| format!("--tls {certificate} {key}: {error}");
-    let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| fault(&error))?;
-    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| fault(&error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(&error))?;
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
-    Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| fault(&error))?)))
+    Ok(Options {
+        peer,
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        #[cfg(feature = "all")]
+        tls,
+    })
 }
 
 async fn serve(options: Options) -> std::io::Result<()> {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+    let listener = TcpListener::bind(options.address).await?;
     println!("peers: listening on {}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let peer = options.peer;
-        match options.tls.clone() {
-            None => drop(tokio::spawn(echo(peer, stream))),
-            Some(tls) => drop(tokio::spawn(async move {
+        #[cfg(feature = "all")]
+        if let Some(tls) = options.tls.clone() {
+            tokio::spawn(tokio::task::unconstrained(async move {
                 // A client that breaks off in the handshake is none of ours.
                 if let Ok(stream) = tls.accept(stream).await {
-                    echo(peer, stream).await;
+                    connection(peer, stream).await;
                 }
-            })),
+            }));
+            continue;
         }
+        tokio::spawn(tokio::task::unconstrained(connection(peer, stream)));
     }
 }
 
-async fn echo(peer: Peer, stream: impl Stream) {
+/// How it ends is the client's affair.
+async fn connection(peer: Peer, stream: impl Stream) {
+    let Ok(Some((purpose, stream))) = route::route(stream).await else { return };
     match peer {
-        Peer::Fastwebsockets => fastwebsockets_echo::echo(stream).await,
-        Peer::Tungstenite => tungstenite_echo::echo(stream).await,
-        Peer::Yawc { deflate } => yawc_echo::echo(stream, deflate).await,
+        Peer::Fastwebsockets => fastwebsockets::serve(purpose, stream).await,
+        #[cfg(feature = "all")]
+        Peer::Tungstenite => drop(tungstenite::serve(purpose, stream).await),
+        #[cfg(feature = "all")]
+        Peer::TokioWebsockets => drop(tokio_websockets::serve(purpose, stream).await),
+        #[cfg(feature = "all")]
+        Peer::Sockudo | Peer::SockudoRing => drop(sockudo::serve(purpose, stream).await),
+        #[cfg(feature = "all")]
+        Peer::Yawc { deflate } if purpose == route::Purpose::Echo => yawc::echo(stream, deflate).await,
+        #[cfg(feature = "all")]
+        Peer::Yawc { .. } => {}
     }
 }

@@ -1,5 +1,5 @@
 //! What a developer of ringwire runs: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask kill`,
-//! `cargo xtask tidy`.
+//! `cargo xtask peers`, `cargo xtask compare`, `cargo xtask tidy`.
 //!
 //! Every child process and every wait has a deadline, and a child that outlives its deadline is killed with all
 //! that it started. What the tests need beside Rust (a Python venv, npm packages, Chromium) is installed under the
@@ -12,6 +12,7 @@
 mod conformance;
 mod context;
 mod kill;
+mod peers;
 mod process;
 mod provision;
 mod server;
@@ -37,6 +38,9 @@ usage: cargo xtask COMMAND
   kill [--rounds N]
         Kills a process in the middle of 50,000 publishes a second, N times (100), and looks each time for all that it
         acknowledged.
+  peers [NAME]... [--list]
+        Servers on other libraries, all or those named, installed and built under target/peers and checked against
+        their contract; prints how each is started. --list names them.
   tidy
         The rules of the source tree that no compiler knows: who may import whom, where unsafe may stand, ...";
 
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "test" => test::command(&context, rest),
         Some((command, rest)) if command == "conformance" => conformance::command(&context, rest),
         Some((command, rest)) if command == "kill" => kill::command(&context, rest),
+        Some((command, rest)) if command == "peers" => peers::command(&context, rest),
         Some((command, [])) if command == "tidy" => tidy::command(&context),
         _ => Err(USAGE.to_owned()),
     };

@@ -17,6 +17,13 @@ pub(crate) fn python_clients(context: &Context, deadline: Deadline) -> Result<Pa
     install_venv(context, &venv, &read(&pins)?, deadline, |pip| pip(&["-r", &path(&pins)]))
 }
 
+/// The venv of the Python peers and of the client that checks all peers; says where its interpreter is.
+pub(crate) fn python_peers(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    let venv = context.folder("peers")?.join("venv");
+    let pins = context.root.join("benches/peers/python/requirements.txt");
+    install_venv(context, &venv, &read(&pins)?, deadline, |pip| pip(&["-r", &path(&pins)]))
+}
+
 /// The venv of the Autobahn TestSuite, ported to Python 3; says where its interpreter is.
 pub(crate) fn autobahn(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
     let venv = context.target.join("autobahn-venv");
@@ -48,10 +55,16 @@ pub(crate) fn sslyze(context: &Context, deadline: Deadline) -> Result<PathBuf, S
 
 /// The npm packages of the Node and browser tests; says where their `node_modules` is.
 pub(crate) fn npm_packages(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
-    let folder = context.folder("npm")?;
+    npm(context, "tests/node", "npm", deadline)
+}
+
+/// The npm packages that the `source` folder of the checkout locks, in this folder under the target directory; says where
+/// their `node_modules` is.
+pub(crate) fn npm(context: &Context, source: &str, folder: &str, deadline: Deadline) -> Result<PathBuf, String> {
+    let folder = context.folder(folder)?;
     let mut stamp = String::new();
     for name in ["package.json", "package-lock.json"] {
-        let text = read(&context.root.join("tests/node").join(name))?;
+        let text = read(&context.root.join(source).join(name))?;
         write(&folder.join(name), &text)?;
         stamp += &text;
     }
@@ -64,7 +77,7 @@ pub(crate) fn npm_packages(context: &Context, deadline: Deadline) -> Result<Path
     let mut npm = context.command("npm");
     npm.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
     process::run_quietly(&mut npm, &log(context, "npm")?, deadline)
-        .map_err(|error| format!("npm could not install the packages of tests/node: {error}"))?;
+        .map_err(|error| format!("npm could not install the packages of {source}: {error}"))?;
     write(&ready, &stamp)?;
     Ok(modules)
 }
@@ -124,6 +137,24 @@ pub(crate) fn library(context: &Context, header: &str, package: &str, deadline: 
     }
     install(context, package, deadline)?;
     is_here().map_err(|error| format!("{package} was installed, but C programs cannot include {header}: {error}"))
+}
+
+/// This program, which Debian's `package` has: installed now if it is not on the path and this may be done.
+pub(crate) fn program_of(context: &Context, name: &str, package: &str, deadline: Deadline) -> Result<PathBuf, String> {
+    if let Some(found) = on_path(name) {
+        return Ok(found);
+    }
+    install(context, package, deadline)?;
+    on_path(name).ok_or_else(|| format!("{package} was installed, but has no {name}: install it by hand"))
+}
+
+/// Makes sure that this file is there, which Debian's `package` has: installed now if this may be done.
+pub(crate) fn file_of(context: &Context, file: &Path, package: &str, deadline: Deadline) -> Result<(), String> {
+    if file.is_file() {
+        return Ok(());
+    }
+    install(context, package, deadline)?;
+    if file.is_file() { Ok(()) } else { Err(format!("{package} was installed, but left no {}", file.display())) }
 }
 
 /// Each of these programs, as [`program`] finds it.

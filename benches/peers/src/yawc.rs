@@ -1,12 +1,12 @@
-//! yawc, behind hyper, as its documentation has it.
+//! yawc, behind hyper, as its documentation has it: an echo only, for permessage-deflate.
 
 use std::convert::Infallible;
 
+use ::yawc::{CompressionLevel, OpCode, Options, WebSocket};
 use futures_util::{SinkExt, StreamExt};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use yawc::{CompressionLevel, OpCode, Options, WebSocket};
 
 pub(crate) async fn echo(stream: impl crate::Stream, deflate: bool) {
     let service = service_fn(move |mut request| async move {
