@@ -7,6 +7,7 @@ use super::stats::{Ratio, Spread, Verdict};
 use crate::json::Json;
 use crate::measure::micros;
 use crate::report::Report;
+use crate::report::html::units;
 
 /// A figure that each run gives, if it can.
 #[derive(Debug)]
@@ -86,6 +87,20 @@ fn percentile_us(report: &Report, percent: f64) -> Option<f64> {
 }
 
 impl Metric {
+    /// A value with its unit: `12.3 us`, `36 255`.
+    pub fn write(&self, value: f64) -> String {
+        match self.unit {
+            "us" => units::nanoseconds(value * 1e3),
+            "" => units::grouped(value.round() as u64),
+            unit => format!("{} {unit}", units::three_digits(value)),
+        }
+    }
+
+    /// The median of some rounds and their range.
+    pub fn write_spread(&self, spread: &Spread) -> String {
+        format!("{} ({} to {})", self.write(spread.median), self.write(spread.min), self.write(spread.max))
+    }
+
     /// What a ratio of it says, in a word.
     pub const fn word(&self, verdict: Verdict) -> &'static str {
         match (verdict, self.better) {
@@ -213,21 +228,16 @@ impl Comparison {
         let last = self.names.len() - 1;
         let mut text = String::new();
         for metric in &METRICS {
-            let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
             let lines = self.names.iter().enumerate().filter_map(|(server, name)| {
-                let spread = self.spread(metric, server)?;
+                let spread = metric.write_spread(&self.spread(metric, server)?);
                 let ratio = self.ratio(metric, server, last).filter(|_| server != last);
                 let ratio = ratio.map_or(String::new(), |ratio| metric.tell(&ratio));
-                Some(format!("  {name:<24} {:<38} {ratio}", spread.to_string()).trim_end().to_owned() + "\n")
+                Some(format!("  {name:<26} {spread:<38} {ratio}").trim_end().to_owned() + "\n")
             });
             let lines: String = lines.collect();
             if !lines.is_empty() {
-                let title = format!("{}{unit}", metric.name);
-                let _ = writeln!(
-                    text,
-                    "{title:<26} {:<38} ratio to {}, 95 % confidence",
-                    "median (range)", self.names[last]
-                );
+                let last = &self.names[last];
+                let _ = writeln!(text, "{:<28} {:<38} ratio to {last}, 95 % confidence", metric.name, "median (range)");
                 text += &lines;
             }
         }
@@ -272,4 +282,24 @@ pub struct Warnings {
     pub missed: Vec<String>,
     /// Runs that were disturbed.
     pub doubts: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_less_is_better_depends_on_the_metric() {
+        let words =
+            |metric: &Metric| [Verdict::Less, Verdict::More, Verdict::Noise].map(|verdict| metric.word(verdict));
+        assert_eq!(words(&METRICS[0]), ["better", "worse", "noise"]);
+        assert_eq!(words(&METRICS[1]), ["worse", "better", "noise"]);
+        assert_eq!(METRICS[0].word(Verdict::TooFewRounds), "too few rounds");
+    }
+
+    #[test]
+    fn figures_have_three_digits_and_their_unit() {
+        assert_eq!((METRICS[2].write(12_816.4), METRICS[6].write(14.018)), ("12.8 ms".into(), "14.0 MiB".into()));
+        assert_eq!(METRICS[1].write(36_255.5), "36\u{202f}256");
+    }
 }

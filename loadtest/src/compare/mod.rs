@@ -258,6 +258,9 @@ mod tests {
         let urls: Vec<&str> = options.contenders.iter().map(|contender| contender.server.url.as_str()).collect();
         assert_eq!(urls, ["ws://127.0.0.1:{port}", "ws://h:{port}/x"]);
         assert_eq!((options.rounds, options.server_core, &options.load.threads[..]), (3, Some(0), &[Some(1)][..]));
+        let options = read(&[&["trading", "--adapter-of", "a=ringwire-json"], &servers[..]].concat()).unwrap();
+        let adapters: Vec<&str> = options.contenders.iter().map(|contender| contender.adapter.name()).collect();
+        assert_eq!(adapters, ["ringwire-json", "path"]);
         let options = read(&[&["echo", "--server-core", "any", "--load-core", "2,3"], &servers[..]].concat()).unwrap();
         assert_eq!(options.contenders[0].server.url, "ws://127.0.0.1:{port}/echo");
         assert_eq!((options.server_core, &options.load.threads[..]), (None, &[Some(2), Some(3)][..]));

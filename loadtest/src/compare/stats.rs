@@ -139,22 +139,6 @@ fn median(sorted: &[f64]) -> Option<f64> {
     }
 }
 
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("{:.3} ({:.3} to {:.3})", self.median, self.min, self.max))
-    }
-}
-
-impl std::fmt::Display for Ratio {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = self.verdict().word();
-        match self.interval {
-            Some((low, high)) => f.pad(&format!("{:.3} ({low:.3} to {high:.3}) {word}", self.median)),
-            None => f.pad(&format!("{:.3} ({word})", self.median)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -95,7 +95,7 @@ impl Facts {
         let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
         vec![
             ("ringload", self.version.to_owned()),
-            ("command line", self.command_line.join(" ")),
+            ("command line", self.command_line.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
             ("started", self.started()),
             ("seed", self.seed.to_string()),
             ("CPU", format!("{} ({} cores)", machine.cpu, machine.cores)),
@@ -118,6 +118,15 @@ impl Facts {
             ("machine", self.machine.to_json()),
         ])
     }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// What a file holds; nothing if it cannot be read.
@@ -181,6 +190,13 @@ mod tests {
         let limits = "Max processes             63209                63209                processes \n\
                       Max open files            20000                524288               files     \n";
         assert_eq!(descriptors_max(limits), Some(20_000));
+    }
+
+    #[test]
+    fn the_command_line_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("--slo=p99.9"), "--slo=p99.9");
+        assert_eq!(quoted("p99<2ms"), "'p99<2ms'");
+        assert_eq!((quoted("it's").as_str(), quoted("").as_str()), ("'it'\\''s'", "''"));
     }
 
     #[test]

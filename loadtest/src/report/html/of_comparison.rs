@@ -1,7 +1,6 @@
 //! The page of a comparison: the servers over each other, their figures and what may be said of the differences.
 
 use super::of_report::{curve, facts, percentiles};
-use super::units::three_digits;
 use super::{Axis, Body, Chart, Interval, Line, Notice, Page, Panel, Row, Scale, Stroke, Table, Tone, Unit, Width};
 use crate::compare::{Comparison, METRICS, Metric, Warnings};
 use crate::measure::Histogram;
@@ -55,20 +54,16 @@ fn panels(comparison: &Comparison) -> Vec<Panel> {
         let note = "Corrected, from when each message was due; all rounds together.";
         panels.push(panel("Latency by percentile".to_owned(), note, Body::Chart(percentiles(curves)), Width::Half));
     }
-    for (metric, title) in [(&METRICS[3], "p99 of each round"), (&METRICS[0], "Server CPU per message of each round")] {
+    let metrics = [(0, "Server CPU per message"), (1, "Messages a second"), (3, "p99")];
+    for (metric, title) in metrics.map(|(index, title)| (&METRICS[index], title)) {
         if let Some(chart) = over_rounds(comparison, metric) {
             let note = "Lines that rise and fall together show what drifted on the machine; ratios within a round are \
                         free of it.";
-            panels.push(panel(title.to_owned(), note, Body::Chart(chart), Width::Half));
+            panels.push(panel(format!("{title}, round by round"), note, Body::Chart(chart), Width::Half));
         }
     }
     panels.push(panel("Every run".to_owned(), "", Body::Table(runs(comparison)), Width::Full));
     panels
-}
-
-/// A figure with its unit.
-fn figure(metric: &Metric, value: f64) -> String {
-    format!("{} {}", three_digits(value), metric.unit).trim_end().to_owned()
 }
 
 /// The metrics that any run has.
@@ -82,10 +77,7 @@ fn medians(comparison: &Comparison) -> Table {
     let columns = columns.chain(metrics(comparison).map(|metric| metric.name.to_owned())).collect();
     let rows = comparison.names.iter().enumerate().map(|(server, name)| {
         let cells = metrics(comparison).map(|metric| match comparison.spread(metric, server) {
-            Some(spread) => {
-                let (min, max) = (three_digits(spread.min), three_digits(spread.max));
-                format!("{} ({min} to {max})", figure(metric, spread.median))
-            }
+            Some(spread) => metric.write_spread(&spread),
             None => "–".to_owned(),
         });
         let is_void = comparison.rounds.iter().any(|round| is_void(&round[server]));
@@ -134,24 +126,21 @@ fn over_rounds(comparison: &Comparison, metric: &Metric) -> Option<Chart> {
     if rounds < 2 {
         return None;
     }
+    let (scale, unit) = if metric.unit == "us" { (1e3, Unit::Nanoseconds) } else { (1.0, Unit::Number) };
     let lines = comparison.names.iter().enumerate().map(|(server, name)| {
         let figures = comparison.figures(metric, server).into_iter().enumerate();
-        let points = figures.filter_map(|(round, figure)| Some(((round + 1) as f64, figure?))).collect();
+        let points = figures.filter_map(|(round, figure)| Some(((round + 1) as f64, figure? * scale))).collect();
         Line { name: name.clone(), color: server, stroke: STROKES[server % STROKES.len()], points }
     });
     let lines: Vec<Line> = lines.collect();
     let greatest = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
     let medians = comparison.names.iter().enumerate().filter_map(|(server, name)| {
-        Some(format!("{name} {}", figure(metric, comparison.spread(metric, server)?.median)))
+        Some(format!("{name} {}", metric.write(comparison.spread(metric, server)?.median)))
     });
     let summary = format!("{} in each round; medians: {}.", metric.name, medians.collect::<Vec<_>>().join(", "));
     (greatest > 0.0).then(|| Chart {
         x: Axis { label: "round".to_owned(), scale: Scale::Linear { from: 1.0, to: rounds as f64 }, unit: Unit::Whole },
-        y: Axis {
-            label: format!("{}, {}", metric.name, metric.unit),
-            scale: Scale::from_zero(greatest),
-            unit: Unit::Number,
-        },
+        y: Axis { label: metric.name.to_owned(), scale: Scale::from_zero(greatest), unit },
         lines,
         summary,
     })
@@ -166,7 +155,7 @@ fn runs(comparison: &Comparison) -> Table {
         for (name, result) in comparison.names.iter().zip(results) {
             let mut cells = vec![format!("{} {name}", round + 1)];
             let of = |metric: &Metric| result.as_ref().ok().and_then(metric.of).filter(|value| value.is_finite());
-            cells.extend(metrics(comparison).map(|metric| of(metric).map_or("–".to_owned(), |it| figure(metric, it))));
+            cells.extend(metrics(comparison).map(|metric| of(metric).map_or("–".to_owned(), |it| metric.write(it))));
             let (tone, words) = said_of(result);
             cells.push(words);
             rows.push(Row { cells, tone });
@@ -206,4 +195,53 @@ fn all_facts(comparison: &Comparison) -> Vec<super::FactGroup> {
     }
     groups[1].title = "comparison".to_owned();
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::of_report::tests::report;
+    use super::*;
+
+    fn comparison() -> Comparison {
+        let rounds = (0..6_u64).map(|round| {
+            let mut slow = report(20 + round);
+            slow.voids.extend((round == 2).then(|| "the generator was late".to_owned()));
+            vec![Ok(slow), Ok(report(10 + round % 2)), Ok(report(10 + (round + 1) % 2))]
+        });
+        Comparison {
+            workload: "echo",
+            names: vec!["slow".to_owned(), "<same>".to_owned(), "last".to_owned()],
+            rounds: rounds.collect(),
+            options: crate::json::Json::Null,
+            facts: report(1).facts,
+        }
+    }
+
+    #[test]
+    fn a_difference_has_its_interval_and_what_may_be_chance_is_called_noise() {
+        let html = Page::from(&comparison()).render();
+        assert!(html.contains("<dt>p50: slow</dt>") && html.contains(") worse</b>"), "{html}");
+        let same = html.split("<dt>p50: &lt;same&gt;</dt>").nth(1).expect("the other server's ratio");
+        assert!(same.split("</b>").next().unwrap().ends_with(") noise"), "{same}");
+    }
+
+    #[test]
+    fn a_void_run_is_said_first_and_marked_in_both_tables() {
+        let html = Page::from(&comparison()).render();
+        let said = html.find("slow: void in 1 of 6 rounds: the generator was late").expect("it is said");
+        assert!(said < html.find("Medians of all rounds").unwrap());
+        assert!(html.contains("<tr class=\"void\"><th scope=\"row\">slow</th>"));
+        assert!(html.contains("<tr class=\"void\"><th scope=\"row\">3 slow</th>"));
+        assert_eq!(html.matches("<tr class=\"void\">").count(), 2);
+    }
+
+    #[test]
+    fn a_run_without_a_result_is_told_and_the_others_count() {
+        let mut comparison = comparison();
+        comparison.rounds[4][0] = Err("the server died".to_owned());
+        let html = Page::from(&comparison).render();
+        assert!(html.contains("slow: no result in 1 of 6 rounds: the server died"));
+        assert!(html.contains("no result: the server died</td>"));
+        assert_eq!(comparison.ratio(&METRICS[2], 0, 2).map(|ratio| ratio.rounds), Some(5));
+    }
 }

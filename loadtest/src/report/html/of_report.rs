@@ -387,3 +387,86 @@ fn flatten(name: &str, value: &Json) -> Vec<(String, String)> {
         other => vec![(name, other.to_string())],
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::measure::{Accounts, Cost, SeriesReport, ServerCost};
+    use std::time::Duration;
+
+    /// The report of a second with a thousand messages of this latency and ten times it.
+    pub(in crate::report::html) fn report(latency_us: u64) -> Report {
+        let mut corrected = Histogram::default();
+        (0..1000).for_each(|index| corrected.record(latency_us * 1000 * if index < 900 { 1 } else { 10 }));
+        let mut uncorrected = Histogram::default();
+        (0..1000).for_each(|_| uncorrected.record(latency_us * 1000));
+        let server = ServerCost { cpu: Duration::from_millis(500), ..ServerCost::default() };
+        Report {
+            workload: "echo",
+            target: "ws://h/<echo>".to_owned(),
+            adapter: "path".to_owned(),
+            options: Json::object([("connections", 7u64.into()), ("inner", Json::object([("a_b", true.into())]))]),
+            facts: Facts::of_run(vec!["ringload".to_owned(), "echo".to_owned()], 42),
+            time: Duration::from_secs(1),
+            messages: 1000,
+            bytes: 64_000,
+            cost: Cost { elapsed: Duration::from_secs(1), server: Some(server), ..Cost::default() },
+            series: vec![SeriesReport { name: "echo", corrected, uncorrected }],
+            spread: None,
+            lateness: Histogram::default(),
+            accounts: Accounts { expected: 1000, arrived: 1000, ..Accounts::default() },
+            timeline: Timeline::default(),
+            findings: vec![("late_ticks", 3u64.into())],
+            voids: Vec::new(),
+            doubts: Vec::new(),
+            verdicts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn corrected_and_uncorrected_stand_side_by_side() {
+        let html = Page::from(&report(20)).render();
+        assert!(html.contains("<th scope=\"row\">p99</th><td data-column=\"echo, corrected\">200 us</td><td data-column=\"echo, uncorrected\">20.0 us</td>"), "{html}");
+        assert!(html.contains("series c0 solid") && html.contains("series c1 dashed"));
+    }
+
+    #[test]
+    fn every_fact_and_every_option_of_the_run_is_told() {
+        let html = Page::from(&report(20)).render();
+        for (name, value) in
+            [("command line", "ringload echo"), ("seed", "42"), ("connections", "7"), ("inner: a b", "true")]
+        {
+            assert!(html.contains(&format!("<dt>{name}</dt><dd>{value}</dd>")), "{name} in {html}");
+        }
+        assert!(html.contains("<th scope=\"row\">late ticks</th><td data-column=\"value\">3</td>"));
+        assert!(html.contains("echo against ws://h/&lt;echo&gt;"));
+    }
+
+    #[test]
+    fn what_is_worst_is_said_first() {
+        let mut report = report(20);
+        report.voids.push("generator late".to_owned());
+        report.doubts.push("others busy".to_owned());
+        report.accounts.lost = 4;
+        let slos = ["p50<1us", "p99<1s"].map(|text| crate::slo::Slo::parse(text).unwrap());
+        report.judge(&slos).unwrap();
+        let html = Page::from(&report).render();
+        let at = |words: &str| html.find(words).unwrap_or_else(|| panic!("{words} in {html}"));
+        let order = ["generator late", "4 lost", "p50&lt;1us", "others busy", "p99&lt;1s", "messages a second"];
+        assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{html}");
+    }
+
+    #[test]
+    fn a_run_that_ended_early_says_so() {
+        let mut report = report(20);
+        report.time = Duration::from_secs(10);
+        assert!(Page::from(&report).subtitle.contains("1.0 s measured of 10.0 s: it ended early"));
+    }
+
+    #[test]
+    fn a_curve_ends_where_its_last_value_has_its_share() {
+        let line = curve(String::new(), 0, Stroke::Solid, &report(20).series[0].corrected);
+        assert_eq!(line.points.last().map(|point| (point.0, (point.1 / 1e3).round())), Some((99.9, 200.0)));
+        assert!(line.points.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}
