@@ -1,5 +1,6 @@
 //! A session that a thread plays: its connections, and how far it has heard each flow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringwire_ring::Instant;
@@ -16,6 +17,8 @@ pub(super) struct Member {
     pub(super) session: usize,
     pub(super) presence: Presence,
     pub(super) lines: Vec<Open>,
+    /// For each topic that it publishes on: which line, and under which number there.
+    pub(super) routes: BTreeMap<usize, (usize, usize)>,
     /// What it hears, ordered by flow.
     pub(super) heard: Vec<Heard>,
 }
@@ -37,8 +40,6 @@ pub(super) struct Open {
     pub(super) line: Box<dyn Line>,
     pub(super) is_ready: bool,
     pub(super) has_ended: bool,
-    /// Topics that can be published on it, and under which number.
-    pub(super) publishes: Vec<usize>,
 }
 
 /// How far it has heard a flow.
@@ -58,7 +59,7 @@ impl Member {
         flows.sort_unstable();
         flows.dedup();
         let heard = flows.into_iter().map(|flow| Heard { flow, track: None, base: 0 }).collect();
-        let mut this = Self { session, presence: Presence::Absent, lines: Vec::new(), heard };
+        let mut this = Self { session, presence: Presence::Absent, lines: Vec::new(), routes: BTreeMap::new(), heard };
         if !common.scenario.sessions[session].comes_later {
             this.heard.iter_mut().for_each(|heard| heard.track = Some(Track::from(0)));
         }
@@ -75,16 +76,13 @@ impl Member {
         let needs = Needs { session: self.session, subscribes: &names(subscribes), publishes: &names(publishes) };
         let specs = common.adapter.lines(&common.target, &needs)?;
         self.presence = Presence::Coming(out.now());
-        self.lines = specs
-            .into_iter()
-            .map(|LineSpec { door, line, publishes: numbers, .. }| Open {
-                link: out.open(&Arc::new(door)),
-                line,
-                is_ready: false,
-                has_ended: false,
-                publishes: numbers.into_iter().map(|number| publishes[number]).collect(),
-            })
-            .collect();
+        self.lines.clear();
+        for LineSpec { door, line, publishes: numbers, .. } in specs {
+            let place = self.lines.len();
+            self.routes.extend(numbers.into_iter().map(|number| (publishes[number], (place, number))));
+            let link = out.open(&Arc::new(door));
+            self.lines.push(Open { link, line, is_ready: false, has_ended: false });
+        }
         Ok(())
     }
 

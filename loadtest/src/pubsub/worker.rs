@@ -164,11 +164,8 @@ impl PubSubWorker {
         if member.presence != Presence::Here {
             return;
         }
-        let way = member.lines.iter_mut().find_map(|open| {
-            let number = open.publishes.iter().position(|&published| published == topic)?;
-            Some((open, number))
-        });
-        let Some((open, number)) = way else { return };
+        let Some(&(line, number)) = member.routes.get(&topic) else { return };
+        let open = &mut member.lines[line];
         let stamp = Stamp { flow: flow as u32, seq: self.published[flow], due, late: out.now().since(due) };
         let payload = self.payloads.make(stamp, bytes);
         self.say.clear();
