@@ -22,6 +22,8 @@ fn a_publishers_topic_that_was_let_go_is_opened_again() {
     let server = Server::start_configured(config);
     let mut publisher = server.socket("/pub/a");
     publisher.send_text("1");
+    // It may be published and let go before anybody looks.
+    wait("it is published", || server.get("/metrics").body.contains("\nringwire_published_total 1\n"));
     wait("an idle topic is let go", || !server.get("/topics").body.contains("\"a\""));
     let mut subscriber = server.socket("/ws/a");
     publisher.send_text("2");
