@@ -5,8 +5,9 @@
 
 mod common;
 
-use common::{ringload, start_ringwire};
+use common::{ringload, ringwire_command, start_ringwire};
 use ringload::cli::{CommandLine, Task};
+use ringload::server::Server;
 
 /// Some hundred messages to topics that several sessions hear, on two threads, each of which has publishers.
 const TRADING: &str =
@@ -40,6 +41,25 @@ fn a_template_of_a_servers_own_protocol_delivers() {
         let template = format!("--adapter template {subscribe} --fault-text \"error\" --publish-template {publish}");
         assert_delivers(&base.to_string(), &template);
     }
+}
+
+/// A feed that others publish: what ringwire's demonstration feed says was made at `ts`, in microseconds.
+#[test]
+#[ignore = "needs the release server, run by cargo xtask test"]
+fn a_foreign_feed_is_as_late_as_its_messages_say() {
+    let mut command = ringwire_command(1, "/connect");
+    let feed = command.command.iter().position(|word| word == "none").expect("--feed none");
+    command.command[feed] = "demo".to_owned();
+    let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
+    let template = r#"--adapter template --subscribe-text {"id":1,"method":"subscribe","params":["{topic}"]}
+        --ready-text "state":"pattern" --timestamp-at /ts:us --topic trades.> --fault-text "error""#;
+    let flags = "--rate 0 --subscribers 3 --seconds 1 --warm-up 0.2 --progress off";
+    let report = ringload("fanout", &server.url, &format!("{flags} {template}"));
+    let accounts = &report.accounts;
+    assert!(accounts.are_clean() && accounts.arrived > 30, "{accounts:?}");
+    // On one machine with one clock, it is later than nothing and earlier than any clock's fault.
+    let latency = &report.series[0].corrected;
+    assert!(latency.count() > 20 && latency.max() > 0 && latency.max() < 1_000_000_000, "{:?}", latency.max());
 }
 
 #[test]

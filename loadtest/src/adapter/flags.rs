@@ -40,15 +40,22 @@ const TEMPLATE: [&str; 7] =
 /// What is wrong with the flags: no such adapter, a fault in a template, a flag that the adapter has no use for.
 pub fn read(flags: &mut Flags) -> Result<Arc<dyn Adapter>, String> {
     let name = flags.text("adapter").unwrap_or_else(|| "path".to_owned());
-    named(&name, flags)
+    let adapter = named(&name, flags)?;
+    for (owner, own) in [("socketio", &[EVENTS][..]), ("template", &TEMPLATE)] {
+        if let Some(flag) = own.iter().find(|flag| !flags.texts(flag).is_empty()) {
+            return Err(format!("--{flag} is for --adapter {owner}, and this is {name}"));
+        }
+    }
+    Ok(adapter)
 }
 
-/// Reads how the adapter of this name is set.
+/// Reads how the adapter of this name is set. The flags of others stay: where there are several servers, they may be
+/// another one's.
 ///
 /// # Errors
-/// As [`read`] has it.
+/// There is no such adapter, or a fault in a flag of its own.
 pub fn named(name: &str, flags: &mut Flags) -> Result<Arc<dyn Adapter>, String> {
-    let adapter: Arc<dyn Adapter> = match name {
+    Ok(match name {
         "path" => Arc::new(Path),
         "ringwire-json" => Arc::new(Ringwire::Json),
         "ringwire-binary" => Arc::new(Ringwire::Binary),
@@ -62,13 +69,7 @@ pub fn named(name: &str, flags: &mut Flags) -> Result<Arc<dyn Adapter>, String> 
                 "--adapter {other}: there are path, ringwire-json, ringwire-binary, centrifugo, socketio and template"
             ));
         }
-    };
-    for (owner, own) in [("socketio", &[EVENTS][..]), ("template", &TEMPLATE)] {
-        if let Some(flag) = own.iter().find(|flag| !flags.texts(flag).is_empty()) {
-            return Err(format!("--{flag} is for --adapter {owner}, and this is {name}"));
-        }
-    }
-    Ok(adapter)
+    })
 }
 
 fn template(flags: &mut Flags) -> Result<Template, String> {

@@ -142,6 +142,9 @@ impl CompareOptions {
 fn contenders(kind: &Kind, flags: &mut Flags) -> Result<Vec<Contender>, String> {
     let mut targets = named(flags, "target-of")?;
     let mut adapters = named(flags, "adapter-of")?;
+    if !kind.has_adapter && !adapters.is_empty() {
+        return Err(format!("--adapter-of: {} speaks to a path, through no adapter", kind.name));
+    }
     // Where there are no topics there is no path of a topic either.
     let url = if kind.has_adapter { "ws://127.0.0.1:{port}" } else { "ws://127.0.0.1:{port}/echo" };
     let mut contenders: Vec<Contender> = Vec::new();
@@ -155,11 +158,9 @@ fn contenders(kind: &Kind, flags: &mut Flags) -> Result<Vec<Contender>, String> 
             server.url = url;
         }
         let mut own = flags.clone();
-        if let Some(adapter) = take(&mut adapters, &server.name) {
-            own.set("adapter", adapter);
-        }
-        let adapter: Arc<dyn Adapter> =
-            if kind.has_adapter { adapter::read(&mut own)? } else { Arc::new(adapter::path::Path) };
+        let said = if kind.has_adapter { own.text("adapter") } else { None };
+        let adapter = take(&mut adapters, &server.name).or(said).unwrap_or_else(|| "path".to_owned());
+        let adapter = adapter::named(&adapter, &mut own)?;
         left.push(own);
         contenders.push(Contender { server, adapter });
     }
@@ -267,6 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn each_adapter_has_the_flags_that_are_for_it() {
+        let servers = ["--server", "a=one {port}", "--server", "b=two {port}"];
+        let template = ["--adapter-of", "b=template", "--publish-template", "{payload}"];
+        let options = read(&[&["fanout", "--adapter", "centrifugo"], &template[..], &servers[..]].concat()).unwrap();
+        let names: Vec<_> = options.contenders.iter().map(|contender| contender.adapter.name()).collect();
+        assert_eq!(names, ["centrifugo", "template"]);
+        let fault = read(&[&["fanout"], &template[2..], &servers[..]].concat()).unwrap_err();
+        assert!(fault.contains("--publish-template"), "{fault}");
+    }
+
+    #[test]
     fn faults_say_what_is_wrong() {
         let servers = ["--server", "a=one {port}", "--server", "b=two {port}"];
         for (arguments, words) in [
@@ -274,6 +286,8 @@ mod tests {
             (&["--server", "a=x"], "needs a workload"),
             (&["echo", "--server", "a=x", "--server", "a=y"], "another of this name"),
             (&[&["echo", "--target-of", "c=ws://h"], &servers[..]].concat(), "`c`"),
+            (&[&["echo", "--adapter-of", "a=path"], &servers[..]].concat(), "through no adapter"),
+            (&[&["fanout", "--adapter-of", "a=mqtt"], &servers[..]].concat(), "--adapter mqtt"),
             (&[&["echo", "--target-of", "nonsense"], &servers[..]].concat(), "NAME="),
             (&[&["echo", "--server-core", "x"], &servers[..]].concat(), "--server-core x"),
             (&[&["echo", "--shout", "x"], &servers[..]].concat(), "--shout"),

@@ -83,15 +83,17 @@ impl FanoutOptions {
         })
     }
 
-    /// The publisher is session 0, the subscribers those behind it, the slow ones last.
+    /// The publisher is session 0, the subscribers those behind it, the slow ones last. A publisher that publishes nothing
+    /// is not there.
     fn scenario(&self) -> Scenario {
         let hears = |slow| Session { subscribes: vec![0], reads_bytes_per_second: slow, ..Session::default() };
         let subscribers = std::iter::repeat_n(hears(None), self.subscribers);
         let slow = std::iter::repeat_n(hears(Some(self.slow_bytes_per_second)), self.slow);
+        let publishers = usize::from(self.pace != Pace::Rate(0.0));
         Scenario {
             topics: vec![self.topic.clone()],
-            flows: vec![Flow { topic: 0, session: 0, series: 0 }],
-            sessions: std::iter::once(Session::default()).chain(subscribers).chain(slow).collect(),
+            flows: vec![Flow { topic: 0, session: 0, series: 0 }; publishers],
+            sessions: std::iter::repeat_n(Session::default(), publishers).chain(subscribers).chain(slow).collect(),
             bytes_max: self.bytes,
         }
     }
