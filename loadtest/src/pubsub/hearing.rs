@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering;
 use ringwire_ring::{Instant, wall_clock_us};
 
 use super::PubSubWorker;
-use super::member::Presence;
+use super::member::{Pending, Presence};
 use crate::adapter::Heard as Kind;
 use crate::clients::{End, Message, Outbox, Workload};
-use crate::measure::{Seen, Series, Track};
+use crate::measure::{Seen, Series, Span, Track};
 use crate::payload::stamp::{Finds, Found, Stamp, restore};
 
 impl PubSubWorker {
     /// A line may have become ready, and with it its session.
-    fn look_at(&mut self, place: usize, line: usize, at: Instant) {
+    fn look_at(&mut self, place: usize, line: usize, at: Instant, out: &mut Outbox<'_>) {
         let member = &mut self.members[place];
         let open = &mut member.lines[line];
         if open.is_ready || !open.line.is_ready() {
@@ -21,13 +21,29 @@ impl PubSubWorker {
         }
         open.is_ready = true;
         self.awaited -= 1;
-        if let Presence::Coming(asked) = member.presence
+        if let Presence::Coming { due, asked } = member.presence
             && member.lines.iter().all(|open| open.is_ready)
         {
             member.presence = Presence::Here;
-            if self.span.is_some() {
-                self.found.joins.record(at.since(asked).as_nanos() as u64);
+            if let Some(Span { start, .. }) = self.span {
+                self.on_join(place, [start, due, asked, at], out);
             }
+        }
+    }
+
+    /// A session is there that came while the run goes on: what was due of it meanwhile follows.
+    fn on_join(&mut self, place: usize, [start, due, asked, at]: [Instant; 4], out: &mut Outbox<'_>) {
+        if let Some(series) = self.watch.joins {
+            self.found.recorder.record(Series(series), at, due, asked);
+        }
+        if let Some(on_join) = &self.watch.on_join {
+            on_join(due.since(start), at.since(due));
+        }
+        for Pending { flow, bytes, due } in std::mem::take(&mut self.members[place].pending) {
+            self.publish(flow, bytes, due, at, out);
+        }
+        if std::mem::take(&mut self.members[place].is_leaving) {
+            self.leave(self.members[place].session, out);
         }
     }
 
@@ -47,7 +63,8 @@ impl PubSubWorker {
             }
         };
         let accounts = &mut self.found.accounts;
-        match track.see(stamp.seq) {
+        let seen = track.see(stamp.seq);
+        match seen {
             Seen::InOrder => {
                 accounts.arrived += 1;
                 self.settled += 1;
@@ -72,6 +89,9 @@ impl PubSubWorker {
         if stamp.due >= span.measure_from {
             let flow = &self.common.scenario.flows[flow];
             self.found.recorder.record(Series(flow.series), at, stamp.due, stamp.due + stamp.late);
+            if let Some(cadence) = self.watch.cadence.filter(|cadence| cadence.series == flow.series) {
+                self.found.ticks.see(cadence.interval, seen, stamp.due, at, heard.last.replace(at));
+            }
             if self.common.hearers[flow.topic] > 1 {
                 self.found.spread.see(stamp.flow, stamp.seq, at);
             }
@@ -135,7 +155,7 @@ impl Workload for PubSubWorker {
         self.say.clear();
         self.members[place].lines[line].line.open(&mut self.say);
         out.send(link, self.say.frames());
-        self.look_at(place, line, at);
+        self.look_at(place, line, at, out);
     }
 
     fn on_message(&mut self, out: &mut Outbox<'_>, link: usize, message: Message<'_>, at: Instant) {
@@ -148,7 +168,7 @@ impl Workload for PubSubWorker {
         }
         // A confirmation may come in one message with the first payloads.
         if !self.members[place].lines[line].is_ready {
-            self.look_at(place, line, at);
+            self.look_at(place, line, at, out);
         }
         match kind {
             Ok(Kind::Payloads) if self.is_slow(&self.members[place]) => self.found.slow_messages += 1,
@@ -169,7 +189,7 @@ impl Workload for PubSubWorker {
         self.found.recorder.turn(at);
     }
 
-    fn on_ended(&mut self, _: &mut Outbox<'_>, link: usize, end: &End) {
+    fn on_ended(&mut self, out: &mut Outbox<'_>, link: usize, end: &End) {
         let Some((place, line)) = self.links[link].take() else { return };
         self.open -= 1;
         let (place, line) = (place as usize, line as usize);
@@ -181,6 +201,10 @@ impl Workload for PubSubWorker {
             if member.lines.iter().all(|open| open.has_ended) {
                 member.presence = Presence::Absent;
                 self.found.accounts.expected += member.retire();
+                if let Some(due) = member.returns.take() {
+                    let session = member.session;
+                    self.join(session, due, out);
+                }
             }
             return;
         }

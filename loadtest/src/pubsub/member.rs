@@ -21,14 +21,31 @@ pub(super) struct Member {
     pub(super) routes: BTreeMap<usize, (usize, usize)>,
     /// What it hears, ordered by flow.
     pub(super) heard: Vec<Heard>,
+    /// What it is to publish once it is there.
+    pub(super) pending: Vec<Pending>,
+    /// Once it is there it is to leave again.
+    pub(super) is_leaving: bool,
+    /// Once it has left it is to come again, and this is when that was due.
+    pub(super) returns: Option<Instant>,
+}
+
+/// A publish that was due before its session was there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) flow: usize,
+    pub(super) bytes: usize,
+    pub(super) due: Instant,
 }
 
 /// Whether a session is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     Absent,
-    /// Asked to come at this instant.
-    Coming(Instant),
+    /// It was to come, and it set out.
+    Coming {
+        due: Instant,
+        asked: Instant,
+    },
     Here,
     Leaving,
 }
@@ -50,6 +67,8 @@ pub(super) struct Heard {
     pub(super) track: Option<Track>,
     /// The number that the account begins with.
     pub(super) base: u64,
+    /// When the latest tick came, of a flow of ticks.
+    pub(super) last: Option<Instant>,
 }
 
 impl Member {
@@ -58,16 +77,25 @@ impl Member {
         let mut flows: Vec<usize> = subscribes.iter().flat_map(|&topic| &common.flows_of[topic]).copied().collect();
         flows.sort_unstable();
         flows.dedup();
-        let heard = flows.into_iter().map(|flow| Heard { flow, track: None, base: 0 }).collect();
-        let mut this = Self { session, presence: Presence::Absent, lines: Vec::new(), routes: BTreeMap::new(), heard };
+        let heard = flows.into_iter().map(|flow| Heard { flow, track: None, base: 0, last: None }).collect();
+        let mut this = Self {
+            session,
+            presence: Presence::Absent,
+            lines: Vec::new(),
+            routes: BTreeMap::new(),
+            heard,
+            pending: Vec::new(),
+            is_leaving: false,
+            returns: None,
+        };
         if !common.scenario.sessions[session].comes_later {
             this.heard.iter_mut().for_each(|heard| heard.track = Some(Track::from(0)));
         }
         this
     }
 
-    /// Begins to connect. Says the numbers of the connections.
-    pub(super) fn join(&mut self, common: &Common, out: &mut Outbox<'_>) -> Result<(), String> {
+    /// Begins to connect, which was due then.
+    pub(super) fn join(&mut self, common: &Common, due: Instant, out: &mut Outbox<'_>) -> Result<(), String> {
         let scenario = &common.scenario;
         let names =
             |topics: &[usize]| -> Vec<&str> { topics.iter().map(|&topic| scenario.topics[topic].as_str()).collect() };
@@ -75,7 +103,7 @@ impl Member {
         let publishes = &common.published_by[self.session];
         let needs = Needs { session: self.session, subscribes: &names(subscribes), publishes: &names(publishes) };
         let specs = common.adapter.lines(&common.target, &needs)?;
-        self.presence = Presence::Coming(out.now());
+        self.presence = Presence::Coming { due, asked: out.now() };
         self.lines.clear();
         for LineSpec { door, line, publishes: numbers, .. } in specs {
             let place = self.lines.len();
@@ -98,8 +126,10 @@ impl Member {
 
     /// Forgets how far it has heard anything, since it is gone. Says how many deliveries it was to get meanwhile.
     pub(super) fn retire(&mut self) -> u64 {
-        let tracks =
-            self.heard.iter_mut().filter_map(|heard| heard.track.take().map(|track| track.next() - heard.base));
-        tracks.sum()
+        let forget = |heard: &mut Heard| {
+            heard.last = None;
+            heard.track.take().map(|track| track.next() - heard.base)
+        };
+        self.heard.iter_mut().filter_map(forget).sum()
     }
 }

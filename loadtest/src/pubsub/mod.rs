@@ -12,6 +12,7 @@
 mod hearing;
 mod member;
 mod spread;
+mod watch;
 mod worker;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::adapter::Adapter;
+use crate::clients::ClientsOptions;
 use crate::json::Json;
 use crate::measure::{Loop, Recorder};
 use crate::run::{Finding, Model, Share};
@@ -27,6 +29,7 @@ use crate::target::Target;
 use crate::workload::Place;
 
 pub use spread::Spreads;
+pub use watch::{Cadence, OnJoin, Watch};
 pub use worker::PubSubWorker;
 
 /// Who is there.
@@ -83,10 +86,12 @@ pub enum What {
         /// Its payload's length.
         bytes: usize,
     },
-    /// A session connects and subscribes.
+    /// A session connects and subscribes. What is due of it meanwhile follows when it is there.
     Join(usize),
     /// A session ends its connections.
     Leave(usize),
+    /// A session's connections end without a word.
+    Cut(usize),
 }
 
 /// Actions in the order of time; without an end, as a rule.
@@ -126,6 +131,10 @@ pub struct PubSub {
     pub options: Json,
     /// What latencies are measured of.
     pub series: &'static [&'static str],
+    /// What else is looked at.
+    pub watch: Watch,
+    /// Most connections of a thread that are being opened at a time.
+    pub connecting_max: usize,
     /// Makes findings of what was found.
     pub findings: fn(&Finding) -> Vec<(&'static str, Json)>,
     common: Arc<Common>,
@@ -188,7 +197,16 @@ impl PubSub {
             published,
             settled: AtomicU64::new(0),
         };
-        Self { name, target: place.target.clone(), options, series, findings: |_| Vec::new(), common: Arc::new(common) }
+        Self {
+            name,
+            target: place.target.clone(),
+            options,
+            series,
+            watch: Watch::default(),
+            connecting_max: ClientsOptions::CONNECTING_MAX,
+            findings: |_| Vec::new(),
+            common: Arc::new(common),
+        }
     }
 }
 
@@ -231,8 +249,12 @@ impl Model for PubSub {
         own.map(|(_, connections)| connections).sum()
     }
 
+    fn connecting_max(&self, _: Share) -> usize {
+        self.connecting_max
+    }
+
     fn worker(&self, share: Share, recorder: Recorder) -> Result<PubSubWorker, String> {
-        PubSubWorker::new(Arc::clone(&self.common), share, recorder)
+        PubSubWorker::new(Arc::clone(&self.common), self.watch.clone(), share, recorder)
     }
 
     fn findings(&self, merged: &Finding) -> Vec<(&'static str, Json)> {

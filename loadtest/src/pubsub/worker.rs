@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use ringwire_ring::Instant;
 
-use super::member::{Member, Presence};
-use super::{Action, Common, Flow, Script, Source, Spreads, What};
+use super::member::{Member, Pending, Presence};
+use super::watch::Ticks;
+use super::{Action, Common, Flow, Script, Source, Spreads, Watch, What};
 use crate::adapter::Say;
 use crate::clients::Outbox;
-use crate::measure::{Accounts, Histogram, Recorder, Span};
+use crate::measure::{Accounts, Recorder, Span};
 use crate::payload::stamp::{FLOWS_MAX, PAYLOAD_BYTES_MIN, Payloads, Stamp};
 use crate::run::{Finding, Readiness, Share, Worker};
 
@@ -22,12 +23,15 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 const ACTIONS_AT_ONCE: usize = 1024;
 /// Messages at most that are counted as late because they were due and never sent.
 const UNSENT_MAX: usize = 1 << 20;
+/// Publishes that may wait for a session to be there; further ones of it are not sent.
+const PENDING_MAX: usize = 256;
 /// How soon a window is looked at again that another thread's deliveries may have opened.
 const WINDOW_LOOK: Duration = Duration::from_micros(200);
 
 /// A thread's part of a [`PubSub`](super::PubSub).
 pub struct PubSubWorker {
     pub(super) common: Arc<Common>,
+    pub(super) watch: Watch,
     share: Share,
     pub(super) members: Vec<Member>,
     /// Which member's which line each connection is.
@@ -64,15 +68,14 @@ pub(super) struct Results {
     pub(super) accounts: Accounts,
     pub(super) recorder: Recorder,
     pub(super) spread: Spreads,
-    /// From asking to come to being there.
-    pub(super) joins: Histogram,
+    pub(super) ticks: Ticks,
     /// What slow sessions got, and how many of their connections ended.
     pub(super) slow_messages: u64,
     pub(super) slow_ended: u64,
 }
 
 impl PubSubWorker {
-    pub(super) fn new(common: Arc<Common>, share: Share, recorder: Recorder) -> Result<Self, String> {
+    pub(super) fn new(common: Arc<Common>, watch: Watch, share: Share, recorder: Recorder) -> Result<Self, String> {
         let scenario = &common.scenario;
         if scenario.flows.len() > FLOWS_MAX {
             return Err(format!("{} flows: at most {FLOWS_MAX} can be told apart", scenario.flows.len()));
@@ -104,11 +107,12 @@ impl PubSubWorker {
                 accounts: Accounts::default(),
                 recorder,
                 spread: Spreads::default(),
-                joins: Histogram::default(),
+                ticks: Ticks::default(),
                 slow_messages: 0,
                 slow_ended: 0,
             },
             share,
+            watch,
             common,
         })
     }
@@ -119,13 +123,16 @@ impl PubSubWorker {
         session / self.share.count
     }
 
-    fn join(&mut self, session: usize, out: &mut Outbox<'_>) {
+    /// A session is to come, which was due then. One that is still leaving comes when it has left.
+    pub(super) fn join(&mut self, session: usize, due: Instant, out: &mut Outbox<'_>) {
         let place = self.place(session);
         let member = &mut self.members[place];
-        if member.presence != Presence::Absent {
-            return;
+        match member.presence {
+            Presence::Absent => {}
+            Presence::Leaving => return member.returns = Some(due),
+            Presence::Coming { .. } | Presence::Here => return,
         }
-        if let Err(reason) = member.join(&self.common, out) {
+        if let Err(reason) = member.join(&self.common, due, out) {
             self.failed.get_or_insert(reason);
             return;
         }
@@ -143,26 +150,44 @@ impl PubSubWorker {
         self.awaited += member.lines.len();
     }
 
-    fn leave(&mut self, session: usize, out: &mut Outbox<'_>) {
+    pub(super) fn leave(&mut self, session: usize, out: &mut Outbox<'_>) {
+        let place = self.place(session);
+        let member = &mut self.members[place];
+        match member.presence {
+            Presence::Here => {}
+            Presence::Coming { .. } => return member.is_leaving = true,
+            Presence::Absent | Presence::Leaving => return,
+        }
+        member.presence = Presence::Leaving;
+        for open in &mut member.lines {
+            self.say.clear();
+            open.line.leave(&mut self.say);
+            out.send(open.link, self.say.frames());
+            out.close(open.link);
+        }
+    }
+
+    /// Ends the connections of a session that is there.
+    fn cut(&mut self, session: usize, out: &mut Outbox<'_>) {
         let place = self.place(session);
         let member = &mut self.members[place];
         if member.presence == Presence::Here {
             member.presence = Presence::Leaving;
-            for open in &mut member.lines {
-                self.say.clear();
-                open.line.leave(&mut self.say);
-                out.send(open.link, self.say.frames());
-                out.close(open.link);
-            }
+            member.lines.iter().for_each(|open| out.abort(open.link));
         }
     }
 
-    fn publish(&mut self, flow: usize, bytes: usize, due: Instant, out: &mut Outbox<'_>) {
+    /// Publishes what was due then and could be sent from `from` on.
+    pub(super) fn publish(&mut self, flow: usize, bytes: usize, due: Instant, from: Instant, out: &mut Outbox<'_>) {
         let Flow { topic, session, .. } = self.common.scenario.flows[flow];
         let place = self.place(session);
         let member = &mut self.members[place];
-        if member.presence != Presence::Here {
-            return;
+        match member.presence {
+            Presence::Here => {}
+            Presence::Coming { .. } if member.pending.len() < PENDING_MAX => {
+                return member.pending.push(Pending { flow, bytes, due });
+            }
+            Presence::Coming { .. } | Presence::Absent | Presence::Leaving => return,
         }
         let Some(&(line, number)) = member.routes.get(&topic) else { return };
         let open = &mut member.lines[line];
@@ -173,7 +198,7 @@ impl PubSubWorker {
         out.send(open.link, self.say.frames());
         self.published[flow] += 1;
         self.common.published[flow].store(self.published[flow], Ordering::Relaxed);
-        self.leaving.push(due);
+        self.leaving.push(from);
         if out.backlog_bytes(open.link) > BACKLOG_BYTES_MAX {
             let said = format!("the server does not take what is published: {BACKLOG_BYTES_MAX} bytes wait for it");
             self.found.accounts.count_end(&said);
@@ -182,10 +207,12 @@ impl PubSubWorker {
     }
 
     fn act(&mut self, action: Action, start: Instant, out: &mut Outbox<'_>) {
+        let due = start + action.at;
         match action.what {
-            What::Publish { flow, bytes } => self.publish(flow, bytes, start + action.at, out),
-            What::Join(session) => self.join(session, out),
+            What::Publish { flow, bytes } => self.publish(flow, bytes, due, due, out),
+            What::Join(session) => self.join(session, due, out),
             What::Leave(session) => self.leave(session, out),
+            What::Cut(session) => self.cut(session, out),
         }
     }
 
@@ -244,7 +271,8 @@ impl Worker for PubSubWorker {
             .map(|member| member.session)
             .filter(|&session| !sessions[session].comes_later)
             .collect();
-        there.into_iter().for_each(|session| self.join(session, out));
+        let now = out.now();
+        there.into_iter().for_each(|session| self.join(session, now, out));
     }
 
     fn readiness(&self) -> Readiness {
@@ -274,7 +302,7 @@ impl Worker for PubSubWorker {
             let hearers = self.common.hearers[self.common.scenario.flows[0].topic];
             let settled = self.common.settled.load(Ordering::Relaxed);
             while self.published[0] * hearers < settled + messages * hearers && !self.is_over {
-                self.publish(0, bytes, now, out);
+                self.publish(0, bytes, now, now, out);
             }
             return if self.share.count == 1 { measure_to } else { now + WINDOW_LOOK };
         }
@@ -291,12 +319,15 @@ impl Worker for PubSubWorker {
         now
     }
 
-    fn stop(&mut self) {
-        self.count_unsent();
+    fn is_over(&self) -> bool {
+        let nobody_comes = self.watch.joins.is_none() && !self.members.is_empty();
+        self.is_over || (self.open == 0 && nobody_comes)
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over || self.open == 0
+    fn stop(&mut self) {
+        self.count_unsent();
+        // What would follow once a session is there is not sent.
+        self.members.iter_mut().for_each(|member| member.pending.clear());
     }
 
     fn all_stopped(&mut self) {
@@ -304,19 +335,20 @@ impl Worker for PubSubWorker {
     }
 
     fn is_drained(&self) -> bool {
-        self.is_over() || self.to_settle.is_some_and(|due| self.settled >= due)
+        self.is_over() || (self.awaited == 0 && self.to_settle.is_some_and(|due| self.settled >= due))
     }
 
     fn finish(mut self) -> Finding {
         self.settle();
-        let Results { accounts, recorder, spread, joins, slow_messages, slow_ended } = self.found;
+        let Results { accounts, recorder, spread, ticks, slow_messages, slow_ended } = self.found;
         let counts = [("slow_messages", slow_messages), ("slow_connections_ended", slow_ended)];
+        let late = self.watch.cadence.map(|_| ("late_ticks", ticks.late));
         Finding {
             accounts,
             recorded: recorder.finish(),
             spread: Some(spread),
-            counts: counts.into_iter().filter(|(_, count)| *count > 0).collect(),
-            histograms: [("join", joins)].into_iter().filter(|(_, joins)| joins.count() > 0).collect(),
+            counts: counts.into_iter().filter(|(_, count)| *count > 0).chain(late).collect(),
+            histograms: [("jitter_us", ticks.jitter)].into_iter().filter(|(_, jitter)| jitter.count() > 0).collect(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::Report;
+use crate::json::Json;
 use crate::measure::{Histogram, micros};
 
 /// What a histogram's row shows.
@@ -37,7 +38,14 @@ impl Report {
             accounts.ended_reason.as_ref().map_or(String::new(), |reason| format!(" (first: {reason})")),
         );
         for (name, value) in &self.findings {
-            let _ = writeln!(text, "  {name:<12} {value}");
+            let _ = match value {
+                // In one line, whatever its depth.
+                Json::Object(members) => {
+                    let members = members.iter().map(|(name, value)| format!("{name} {value}"));
+                    writeln!(text, "  {name:<12} {}", members.collect::<Vec<_>>().join(", "))
+                }
+                value => writeln!(text, "  {name:<12} {value}"),
+            };
         }
         for verdict in &self.verdicts {
             let word = if verdict.is_met { "MET" } else { "MISSED" };

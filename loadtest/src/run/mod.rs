@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ringwire_ring::{Clock, Instant};
 
-use crate::clients::{Outbox, Workload};
+use crate::clients::{ClientsOptions, Outbox, Workload};
 use crate::json::Json;
 use crate::live::{self, Live, Progress, Snapshot};
 use crate::measure::{
@@ -93,6 +93,12 @@ pub trait Model: Sync {
 
     /// Connections of one thread, at most.
     fn connections_max(&self, share: Share) -> usize;
+
+    /// Those of them that are being opened at a time; the others wait in order.
+    fn connecting_max(&self, share: Share) -> usize {
+        let _ = share;
+        ClientsOptions::CONNECTING_MAX
+    }
 
     /// What a thread does.
     ///

@@ -14,8 +14,6 @@ use crate::measure::Recorder;
 const LOOK: Duration = Duration::from_millis(10);
 /// How long messages on their way are waited for at the end.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Connections of a thread that open at the same time.
-const CONNECTING_MAX: usize = 64;
 /// Buffers that bytes come in, and the size of each.
 const RECEIVE_BUFFERS: u16 = 1024;
 const RECEIVE_BUFFER_BYTES: u32 = 32 * 1024;
@@ -53,7 +51,7 @@ impl Part<'_> {
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
             clock: self.clock,
-            connecting_max: CONNECTING_MAX,
+            connecting_max: model.connecting_max(self.share),
         };
         let mut clients = Clients::new(options).map_err(|error| error.to_string())?;
         let mut worker = model.worker(self.share, recorder)?;

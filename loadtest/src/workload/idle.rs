@@ -1,10 +1,14 @@
 //! `idle`: connections that open and then say nothing. What does each cost the server?
 //!
 //! A ring's connections are direct descriptors, which `RLIMIT_NOFILE` bounds per ring and not per process, so with
-//! one ring per thread a generator holds more connections than it may have files.
+//! one ring per thread a generator holds more connections than it may have files: there is a thread for every
+//! [`PER_THREAD`] of them. On loopback they come from many source addresses.
 //!
 //! Memory is the growth of the server's resident set since before the first of these connections, so a server that has
-//! served others before shows less of it.
+//! served others before shows less of it. It needs `--server-pid`. A connection that the server ends is a fault.
+//!
+//! Where the defaults come from: 10,000 connections are the old question of this trade (C10k). Whoever measures memory
+//! should let deadlines of handshakes pass before: `--settle` more than the server's handshake timeout.
 
 use std::sync::Arc;
 
@@ -13,29 +17,28 @@ use ringwire_ring::Instant;
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
 use crate::clients::{Door, End, Message, Outbox, Workload};
-use crate::connect::PER_SOURCE;
 use crate::json::Json;
-use crate::measure::{Accounts, Loop, Recorder, Span};
+use crate::measure::{Accounts, Loop, Recorder, Span, micros};
 use crate::report::Report;
 use crate::run::{self, Finding, Load, Model, Readiness, Share, Worker};
 use crate::target::Target;
 
-/// Most connections of a thread: a ring's, under the common limit of 20,000 descriptors.
-pub const PER_THREAD: usize = 19_900;
-
 /// `idle`, on the command line.
 pub const KIND: Kind = Kind {
     name: "idle",
-    about: "connections that say nothing: memory and CPU time of each",
+    about: "many connections that say nothing: what each costs in memory and CPU time",
     help: "\
-    --connections N       connections; more threads are started if one cannot hold them [10000]
+    --connections N       connections; a thread for every 19,900 of them [10_000]
 ",
     has_adapter: false,
     read: |flags| Ok(Box::new(IdleOptions::read(flags)?)),
 };
 
+/// Most connections of a thread: a ring's, under the common limit of 20,000 descriptors.
+pub const PER_THREAD: usize = 19_900;
+
 /// How many connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleOptions {
     /// Connections.
     pub connections: usize,
@@ -49,26 +52,33 @@ impl IdleOptions {
     pub fn read(flags: &mut Flags) -> Result<Self, String> {
         Ok(Self { connections: flags.at_least_one("connections", 10_000)? })
     }
+
+    /// Threads that hold them: those asked for, and as many more as it takes.
+    fn threads(&self, load: &Load) -> Vec<Option<usize>> {
+        let mut threads = load.threads.clone();
+        threads.resize(threads.len().max(self.connections.div_ceil(PER_THREAD)), None);
+        threads
+    }
 }
 
 impl Options for IdleOptions {
     fn run(&self, place: &Place, load: &Load) -> Result<Report, String> {
-        let threads = self.connections.div_ceil(PER_THREAD).max(load.threads.len());
-        let mut load = load.clone();
-        load.threads.resize(threads, None);
-        let resident = |load: &Load| load.server.and_then(|server| server.resident_bytes().ok());
-        let before = resident(&load);
-        let door = Door { spread: self.connections > PER_SOURCE, ..Door::new(place.target.clone()) };
-        let model = Idle { connections: self.connections, door: Arc::new(door) };
-        let mut report = run::run(&model, &load)?;
+        let load = Load { threads: self.threads(load), ..load.clone() };
+        let before = load.server.and_then(|server| server.whole_use().ok()).map(|used| used.resident_bytes);
+        let door = Arc::new(Door { spread: true, ..Door::new(place.target.clone()) });
+        let mut report = run::run(&Idle { connections: self.connections, door }, &load)?;
         let after = report.cost.server.map(|server| server.resident_bytes);
-        let each = before.zip(after).map(|(before, after)| (after as f64 - before as f64) / self.connections as f64);
-        report.findings.push(("resident_bytes_before", before.into()));
-        report.findings.push(("resident_bytes_per_connection", each.into()));
+        let growth = before.zip(after).map(|(before, after)| after as f64 - before as f64);
+        report.findings.extend([
+            ("resident_bytes_before", before.into()),
+            ("resident_bytes_per_connection", growth.map(|growth| growth / self.connections as f64).into()),
+            ("server_cpu_us", report.cost.server_cpu().map(micros).into()),
+        ]);
         Ok(report)
     }
 }
 
+/// The workload.
 #[derive(Debug)]
 struct Idle {
     connections: usize,
@@ -99,7 +109,7 @@ impl Model for Idle {
     }
 
     fn connections_max(&self, share: Share) -> usize {
-        share.of(self.connections)
+        share.of(self.connections).max(1)
     }
 
     fn worker(&self, share: Share, recorder: Recorder) -> Result<IdleWorker, String> {
@@ -107,30 +117,32 @@ impl Model for Idle {
         Ok(IdleWorker {
             door: Arc::clone(&self.door),
             connections,
-            connecting: connections,
+            opening: connections,
             open: connections,
-            span: None,
             failed: None,
+            span: None,
             recorder,
             accounts: Accounts::default(),
         })
     }
 }
 
+/// A thread's silent connections.
+#[derive(Debug)]
 struct IdleWorker {
     door: Arc<Door>,
     connections: usize,
-    connecting: usize,
+    opening: usize,
     open: usize,
-    span: Option<Span>,
     failed: Option<String>,
+    span: Option<Span>,
     recorder: Recorder,
     accounts: Accounts,
 }
 
 impl Workload for IdleWorker {
     fn on_open(&mut self, _: &mut Outbox<'_>, _: usize, _: Instant) {
-        self.connecting -= 1;
+        self.opening -= 1;
     }
 
     fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, _: Message<'_>, _: Instant) {
@@ -161,7 +173,7 @@ impl Worker for IdleWorker {
     fn readiness(&self) -> Readiness {
         match &self.failed {
             Some(reason) => Readiness::Failed(reason.clone()),
-            None if self.connecting > 0 => Readiness::Connecting { left: self.connecting },
+            None if self.opening > 0 => Readiness::Connecting { left: self.opening },
             None => Readiness::Ready,
         }
     }
@@ -176,7 +188,7 @@ impl Worker for IdleWorker {
     }
 
     fn is_over(&self) -> bool {
-        self.open == 0
+        self.connections > 0 && self.open == 0
     }
 
     fn is_drained(&self) -> bool {
@@ -185,5 +197,21 @@ impl Worker for IdleWorker {
 
     fn finish(self) -> Finding {
         Finding { accounts: self.accounts, recorded: self.recorder.finish(), ..Finding::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_threads_as_connections_need_and_at_least_those_asked_for() {
+        let threads = |connections, asked: &[Option<usize>]| {
+            let load = crate::cli::load(&mut Flags::default(), 5.0, 1.0).unwrap();
+            IdleOptions { connections }.threads(&Load { threads: asked.to_vec(), ..load })
+        };
+        assert_eq!(threads(19_900, &[Some(1)]), [Some(1)]);
+        assert_eq!(threads(19_901, &[Some(1)]), [Some(1), None]);
+        assert_eq!(threads(1, &[None, None]), [None, None]);
     }
 }

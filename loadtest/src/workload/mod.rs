@@ -2,8 +2,15 @@
 
 pub mod echo;
 pub mod fanout;
+pub mod game;
 pub mod idle;
 pub mod laggards;
+pub mod meeting;
+pub mod pipeline;
+pub mod reconnect;
+mod script;
+pub mod slow;
+pub mod storm;
 pub mod trading;
 
 use std::fmt;
@@ -60,4 +67,15 @@ pub struct Kind {
 }
 
 /// All kinds.
-pub const KINDS: &[Kind] = &[echo::KIND, fanout::KIND, trading::KIND, idle::KIND];
+pub const KINDS: &[Kind] = &[
+    echo::KIND,
+    fanout::KIND,
+    trading::KIND,
+    game::KIND,
+    meeting::KIND,
+    slow::KIND,
+    idle::KIND,
+    storm::KIND,
+    reconnect::KIND,
+    pipeline::KIND,
+];

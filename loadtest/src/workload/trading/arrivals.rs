@@ -158,19 +158,6 @@ pub(super) fn draw_several(shares: &[f64], count: usize, random: &mut fastrand::
     drawn
 }
 
-/// Two sequences of actions as one, in the order of time.
-pub(crate) fn merge(
-    one: impl Iterator<Item = Action> + Send,
-    other: impl Iterator<Item = Action> + Send,
-) -> impl Iterator<Item = Action> + Send {
-    let (mut one, mut other) = (one.peekable(), other.peekable());
-    std::iter::from_fn(move || match (one.peek(), other.peek()) {
-        (Some(first), Some(second)) if second.at < first.at => other.next(),
-        (Some(_), _) => one.next(),
-        (None, _) => other.next(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,14 +235,5 @@ mod tests {
             drawn.into_iter().for_each(|index| counts[index] += 1);
         }
         assert!(counts[0] > 3 * counts[19], "{counts:?}");
-    }
-
-    #[test]
-    fn merged_actions_are_in_the_order_of_time() {
-        let every = |millis: u64| {
-            (1..20u64).map(move |nth| Action { at: Duration::from_millis(nth * millis), what: What::Join(0) })
-        };
-        let merged: Vec<Action> = merge(every(7), every(3)).collect();
-        assert!(merged.len() == 38 && merged.is_sorted_by_key(|action| action.at));
     }
 }

@@ -17,10 +17,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::script::{beats, merge};
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
 use crate::json::Json;
-use crate::pubsub::{Action, Flow, PubSub, Scenario, Script, Session, Source, What};
+use crate::pubsub::{Flow, PubSub, Scenario, Script, Session, Source, What};
 use crate::report::Report;
 use crate::run::{self, Load, Share};
 use arrivals::{Arrivals, Bursts, Sizes, zipf};
@@ -159,7 +160,7 @@ impl TradingOptions {
             Some((_, trace)) => {
                 Box::new(Trace::replay(Arc::clone(trace), self.speed).filter(move |action| match action.what {
                     What::Publish { flow, .. } => share.owns(flow % publishers),
-                    What::Join(_) | What::Leave(_) => false,
+                    What::Join(_) | What::Leave(_) | What::Cut(_) => false,
                 }))
             }
             None => {
@@ -171,17 +172,10 @@ impl TradingOptions {
             }
         };
         let first_order = publishers + self.subscribers;
-        let senders: Vec<usize> = (0..self.orders).filter(|nth| share.owns(first_order + nth)).collect();
-        let (rate, bytes, topics, all) = (self.order_rate, self.order_bytes, self.topics, self.orders.max(1));
         // Senders take turns, so that orders are spread evenly over time.
-        let orders = (0u64..).flat_map(move |round| {
-            let due = move |nth: usize| Duration::from_secs_f64((round as f64 + nth as f64 / all as f64) / rate);
-            senders
-                .clone()
-                .into_iter()
-                .map(move |nth| Action { at: due(nth), what: What::Publish { flow: topics + nth, bytes } })
-        });
-        if self.orders == 0 { market } else { Box::new(arrivals::merge(market, orders)) }
+        let senders = (0..self.orders).filter(|nth| share.owns(first_order + nth));
+        let senders = senders.map(|nth| (nth as f64 / self.orders as f64, self.topics + nth)).collect();
+        merge(vec![market, beats(senders, self.order_rate, self.order_bytes)])
     }
 
     fn to_json(&self) -> Json {
