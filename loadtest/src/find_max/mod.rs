@@ -37,29 +37,30 @@ pub fn run(job: &Job, slo: &Slo, progress: impl FnMut(&Step)) -> Result<FindMax,
     }
     let mut slos = vec![slo.clone()];
     slos.extend(job.slos.iter().cloned());
-    let mut best: Option<(f64, Report)> = None;
+    let mut met: Vec<(f64, Report)> = Vec::new();
     let mut last = None;
     let probe = |rate: f64| {
         let workload = job.workload.at_rate(rate).ok_or("this workload has no rate")?;
         let mut report = workload.run(&job.place, &job.load)?;
         report.judge(&slos)?;
         let trial = trial(&report);
-        if matches!(trial, Trial::Met(_)) && best.as_ref().is_none_or(|(highest, _)| rate >= *highest) {
-            best = Some((rate, report.clone()));
+        if matches!(trial, Trial::Met(_)) {
+            met.push((rate, report.clone()));
         }
         last = Some(report);
         Ok(trial)
     };
     let search = search(begin, probe, progress)?;
-    // A single lucky run above the result is not the result's.
-    let best = best.filter(|(rate, _)| search.found.rate() == Some(*rate)).map(|(_, report)| report);
-    let report = best.or(last).expect("a search tries at least one rate");
+    // Not the highest that was met: a single lucky run above the result is not the result's.
+    let at_result = met.into_iter().rfind(|(rate, _)| search.found.rate() == Some(*rate)).map(|(_, report)| report);
+    let report = at_result.or(last).expect("a search tries at least one rate");
     Ok(FindMax { objective: slo.to_string(), search, report })
 }
 
 /// What a run came to, with the figures that say it.
 fn trial(report: &Report) -> Trial {
-    let words = report.verdicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let words = report.verdicts.iter().map(|verdict| format!("{}: {}", verdict.slo, verdict.measured));
+    let words = words.collect::<Vec<_>>().join(", ");
     if let Some(void) = report.voids.first() {
         Trial::Void(void.clone())
     } else if !report.accounts.are_clean() {
