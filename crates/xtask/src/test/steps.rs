@@ -37,7 +37,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "python", about: "Python websockets and curl", limit: minutes(10), run: python },
     Step { name: "node", about: "Node's ws, and clients/js", limit: minutes(10), run: node },
     Step { name: "c", about: "libwebsockets", limit: minutes(10), run: c },
-    Step { name: "browser", about: "the page in Chromium", limit: minutes(10), run: browser },
+    Step { name: "browser", about: "the page and ringload's reports in Chromium", limit: minutes(10), run: browser },
     Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
     Step {
         name: "release",
@@ -124,7 +124,10 @@ fn browser(context: &Context, deadline: Deadline) -> Outcome {
     let needs = provision::npm_packages(context, deadline)
         .and_then(|modules| Ok((modules, provision::chromium(context, deadline)?)));
     with(context, needs, |(modules, chromium)| {
+        // ringload's reports are looked at too; how fast it was does not matter to a page.
+        process::run(&mut context.cargo(&["build", "--quiet", "--package", "ringload"]), deadline)?;
         let mut node = node_tests(context, &modules, "tests/browser", deadline)?;
+        node.env("RINGLOAD_BIN", context.target.join("debug/ringload"));
         node.env("CHROMIUM", chromium).env("SCREENSHOTS", context.folder("screenshots")?);
         process::run(&mut node, deadline)
     })

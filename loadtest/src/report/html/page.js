@@ -45,7 +45,7 @@ for (const plot of document.querySelectorAll('g.plot')) {
       if (height_at === undefined) return '';
       return `${names[index]} ${words(value(y, 1 - (height_at - top) / height), y.unit)}`;
     });
-    readout.textContent = [`at ${words(value(x, (place - left) / width), x.unit)}:`, ...shown.filter(Boolean).join('; ')].join(' ');
+    readout.textContent = `at ${words(value(x, (place - left) / width), x.unit)}: ${shown.filter(Boolean).join('; ')}`;
   });
   svg.addEventListener('pointerleave', () => { cross.removeAttribute('d'); readout.textContent = ''; });
 }
