@@ -18,7 +18,7 @@ pub struct NumberedJson {
 
 /// What stands in front of the number.
 const HEAD: &[u8] = b"{\"u\":\"";
-/// Digits of a number, in hexadecimal.
+/// Digits of a sealed number, in hexadecimal.
 const DIGITS: usize = 16;
 
 impl NumberedJson {
@@ -58,7 +58,7 @@ impl NumberedJson {
 
     /// The frame of the message with this number.
     pub fn frame(&mut self, number: u64) -> &[u8] {
-        self.text[HEAD.len()..HEAD.len() + DIGITS].copy_from_slice(&digits(number));
+        self.text[HEAD.len()..HEAD.len() + DIGITS].copy_from_slice(&digits(super::seal(number)));
         self.payload.clear();
         let compressor = self.compressor.as_mut();
         let rsv1 = compressor.is_some_and(|compressor| compressor.compress_alone(&self.text, &mut self.payload));
@@ -81,7 +81,9 @@ impl NumberedJson {
         if head != own_head || rest.get(DIGITS..)? != &own_rest[DIGITS..] {
             return None;
         }
-        u64::from_str_radix(std::str::from_utf8(&rest[..DIGITS]).ok()?, 16).ok()
+        let sealed = u64::from_str_radix(std::str::from_utf8(&rest[..DIGITS]).ok()?, 16).ok()?;
+        // Capital letters, and a sign, would be another text for the same number.
+        (rest[..DIGITS] == digits(sealed)).then(|| super::unseal(sealed))?
     }
 }
 
@@ -117,7 +119,7 @@ mod tests {
         for compressed in [false, true] {
             for payload_bytes in [100, 101, 128, 1000, 1024, 5000] {
                 let mut json = NumberedJson::new(payload_bytes, compressed).unwrap();
-                for number in [0, 1, 0xABCD_EF01_2345, u64::MAX] {
+                for number in [0, 1, 0xAB_EF01_2345, crate::payload::NUMBER_MAX] {
                     let frame = json.frame(number).to_vec();
                     let payload = received(&frame);
                     assert_eq!((payload.len(), json.number(&payload)), (payload_bytes, Some(number)));
@@ -131,8 +133,12 @@ mod tests {
     fn another_text_has_no_number() {
         let mut json = NumberedJson::new(200, false).unwrap();
         let mut payload = received(json.frame(7));
-        payload[190] ^= 1;
-        assert_eq!(json.number(&payload), None);
+        for at in 0..payload.len() {
+            payload[at] ^= 1;
+            assert_eq!(json.number(&payload), None, "byte {at}");
+            payload[at] ^= 1;
+        }
+        assert_eq!(json.number(&payload), Some(7));
         assert_eq!(json.number(b"{}"), None);
         assert!(NumberedJson::new(20, false).unwrap_err().contains("--bytes 20"));
     }

@@ -1,7 +1,8 @@
 //! Payloads that can be accounted for: numbered, and known to the last byte.
 //!
-//! A payload begins with one or two numbers, 8 bytes each in little-endian order; what follows is a pattern that
-//! every message of a run shares. The client's frame around it is made once, mask included: a message more costs a
+//! A payload begins with one or two numbers, 8 bytes each in little-endian order, the upper three of them a check over the
+//! others: a number that was changed must not pass for another. What follows is a pattern that every message of a run
+//! shares. The client's frame around it is made once, mask included: a message more costs a
 //! patch of the masked numbers, not a new frame.
 
 mod json;
@@ -10,6 +11,26 @@ pub mod stamp;
 use ringwire_codec::{MaskKey, Opcode, encode_frame, frame_bytes};
 
 pub use json::NumberedJson;
+
+/// Greatest number: some 10^12 messages on a connection.
+pub const NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
+const NUMBER_BITS: u32 = 40;
+
+/// A number with its check above it.
+#[inline]
+fn seal(number: u64) -> u64 {
+    debug_assert!(number <= NUMBER_MAX, "{number} is more than {NUMBER_MAX}");
+    // The upper bits of a product with an odd constant depend on every bit of the number.
+    let check = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> NUMBER_BITS;
+    check << NUMBER_BITS | number
+}
+
+/// The number that was sealed, or `None` if none was.
+#[inline]
+fn unseal(sealed: u64) -> Option<u64> {
+    let number = sealed & NUMBER_MAX;
+    (seal(number) == sealed).then_some(number)
+}
 
 /// A client's frame whose payload is numbered.
 #[derive(Clone, Debug)]
@@ -49,7 +70,7 @@ impl Numbered {
         })
     }
 
-    /// The frame, with these numbers.
+    /// The frame, with these numbers of at most [`NUMBER_MAX`].
     ///
     /// # Panics
     /// If they are not as many as it was made for.
@@ -57,7 +78,7 @@ impl Numbered {
         assert_eq!(numbers.len(), self.numbers, "a frame has as many numbers as it was made for");
         for (index, number) in numbers.iter().enumerate() {
             let at = self.payload_at + 8 * index;
-            self.frame[at..at + 8].copy_from_slice(&(number ^ self.key).to_le_bytes());
+            self.frame[at..at + 8].copy_from_slice(&(seal(*number) ^ self.key).to_le_bytes());
         }
         &self.frame
     }
@@ -74,7 +95,7 @@ impl Numbered {
         if pattern != self.pattern {
             return None;
         }
-        numbers.as_chunks::<8>().0.get(index).map(|bytes| u64::from_le_bytes(*bytes))
+        unseal(u64::from_le_bytes(*numbers.as_chunks::<8>().0.get(index)?))
     }
 
     /// The first number of a whole frame that came back as it was sent, mask and all.
@@ -88,7 +109,7 @@ impl Numbered {
             return None;
         }
         let bytes = frame[self.payload_at..].first_chunk::<8>()?;
-        Some(u64::from_le_bytes(*bytes) ^ self.key)
+        unseal(u64::from_le_bytes(*bytes) ^ self.key)
     }
 }
 
@@ -135,7 +156,7 @@ mod tests {
     fn a_server_reads_the_numbers_that_were_sent() {
         for bytes in [16, 64, 125, 126, 4096, 70_000] {
             let mut numbered = Numbered::new(bytes, 2).unwrap();
-            for numbers in [[0, 1], [u64::MAX, 77], [1, 2]] {
+            for numbers in [[0, 1], [NUMBER_MAX, 77], [1, 2]] {
                 let frame = numbered.frame(&numbers).to_vec();
                 let payload = unmasked(&frame);
                 assert_eq!(payload.len(), bytes);
@@ -150,7 +171,7 @@ mod tests {
         let mut numbered = Numbered::new(64, 1).unwrap();
         let frame = numbered.frame(&[5]).to_vec();
         let payload = unmasked(&frame);
-        for at in 8..64 {
+        for at in 0..64 {
             let mut changed = payload.clone();
             changed[at] ^= 1;
             assert_eq!(numbered.number(&changed, 0), None, "byte {at}");

@@ -113,6 +113,15 @@ impl Payloads {
         Finds { payloads: self, rest: message }
     }
 
+    /// Whether a message in which nothing was found holds a payload whose first bytes alone were changed.
+    pub fn is_beheaded(&self, message: &[u8]) -> bool {
+        /// Bytes of [`HEAD`] that are to be left, so that not every message is read at each of its places.
+        const LEFT: usize = 4;
+        let left = |window: &[u8]| window.iter().zip(HEAD).filter(|(is, was)| is == was).count();
+        let mut places = message.windows(HEAD.len()).enumerate().filter(|(_, window)| left(window) >= LEFT);
+        places.any(|(at, _)| self.read(&message[at..]).is_some())
+    }
+
     /// Reads the payload that `bytes` begin with; behind it there may be more. Also says its length.
     #[inline]
     fn read(&self, bytes: &[u8]) -> Option<(Stamp, usize)> {
@@ -258,6 +267,7 @@ mod tests {
         assert_eq!(found(&payloads, &message), [1, 2].map(|seq| Found::Sound(stamp(seq))));
         assert_eq!(found(&payloads, b"{\"pong\":true}"), []);
         assert_eq!(found(&payloads, b""), []);
+        assert!(!payloads.is_beheaded(b"{\"pong\":true}") && !payloads.is_beheaded(b"{\"ml\":\"AAAA\"}"));
     }
 
     #[test]
@@ -285,7 +295,9 @@ mod tests {
             changed[at] ^= 1;
             let found_in = found(&payloads, &changed);
             assert!(!found_in.contains(&Found::Sound(stamp(5))), "byte {at}: {found_in:?}");
-            assert!(at < HEAD.len() || found_in == [Found::Corrupted], "byte {at}");
+            let is_noticed =
+                if at < HEAD.len() { payloads.is_beheaded(&changed) } else { found_in == [Found::Corrupted] };
+            assert!(is_noticed, "byte {at}: {found_in:?}");
             assert!(!matches!(found(&payloads, &made[..at])[..], [Found::Sound(_)]), "{at} bytes");
         }
     }

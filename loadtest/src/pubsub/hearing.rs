@@ -105,8 +105,11 @@ impl PubSubWorker {
             // The server may have written them anew, with spaces or inside a string.
             restored.clear();
             restore(bytes, &mut restored);
-            let is_known = self.take_in(place, payloads.find(&restored), bytes.len(), at);
-            self.found.accounts.unknown += u64::from(!is_known);
+            if !self.take_in(place, payloads.find(&restored), bytes.len(), at) {
+                let is_ours = payloads.is_beheaded(&restored);
+                self.found.accounts.corrupted += u64::from(is_ours);
+                self.found.accounts.unknown += u64::from(!is_ours);
+            }
         }
         (self.payloads, self.restored) = (payloads, restored);
     }
