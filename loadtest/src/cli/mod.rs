@@ -235,7 +235,9 @@ fn help_of(name: &str) -> Result<String, String> {
     }
     let kind = kind(name)?;
     let adapter = if kind.has_adapter { adapter::HELP } else { "" };
-    Ok(format!("ringload {name} TARGET: {}\n\n{}{adapter}\n{COMMON_HELP}", kind.about, kind.help))
+    // The text of a continued literal has lost the indentation of its first line.
+    let help = if kind.help.is_empty() { String::new() } else { format!("    {}", kind.help.trim_start()) };
+    Ok(format!("ringload {name} TARGET: {}\n\n{help}{adapter}\n{COMMON_HELP}", kind.about))
 }
 
 #[cfg(test)]
@@ -270,6 +272,7 @@ mod tests {
             assert!(parse(&format!("{} ws://127.0.0.1:1", kind.name)).is_ok(), "{}", kind.name);
             let Task::Help(text) = parse(&format!("{} --help", kind.name)).unwrap().task else { panic!("no help") };
             assert!(text.contains(kind.help) && text.contains("--seconds"), "{text}");
+            assert!(!text.lines().any(|line| line.starts_with("--")), "flags are indented: {text}");
             let Task::Help(text) = parse("--help").unwrap().task else { panic!("no help") };
             assert!(text.contains(kind.about), "{text}");
         }
