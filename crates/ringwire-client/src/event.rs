@@ -186,7 +186,8 @@ pub enum Event {
     Gap(Gap),
     /// State of a keyed topic.
     Snapshot(Snapshot),
-    /// A topic or pattern cannot be subscribed to. With `retry` it is asked for again.
+    /// A topic or pattern cannot be subscribed to, or a topic that a pattern matches. With `retry` what was named is asked
+    /// for again.
     Refused {
         /// Which.
         topic: Arc<str>,

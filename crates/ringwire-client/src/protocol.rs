@@ -22,6 +22,8 @@ pub(crate) enum Said<'a> {
     Answer(u64, Result<&'a RawValue, Refusal>),
     /// Of a topic.
     Push(Arc<str>, Event),
+    /// Of a topic, that it cannot be had; of one that this pattern matches.
+    Refused(Arc<str>, Option<Arc<str>>, Refusal),
     /// Everything of these topics has been sent, up to these entries.
     Heartbeat(BTreeMap<Cow<'a, str>, u64>),
     /// It will close: come back after so long, and a random part of the second more.
@@ -140,6 +142,10 @@ pub(crate) fn read(line: &str) -> Result<Said<'_>, Error> {
         }
         "snapshot" => Event::Snapshot(line.snapshot(topic.clone())?),
         "subscribed" => Event::Subscribed(line.subscribed(topic.clone())),
+        "error" if !topic.is_empty() => {
+            let error = line.error.ok_or_else(|| Error::Protocol("an error without its words".to_owned()))?;
+            return Ok(Said::Refused(topic, line.pattern, error.into()));
+        }
         "heartbeat" => return Ok(Said::Heartbeat(line.at)),
         "goaway" => {
             return Ok(Said::GoAway(Duration::from_millis(line.after_ms), Duration::from_millis(line.jitter_ms)));
@@ -173,7 +179,6 @@ impl Line<'_> {
         Ok(Snapshot { topic, epoch, seq: self.seq, first: self.first, last: self.last, entries })
     }
 
-    /// Without a state, what a pattern matched: whoever knows the topic decides whether it was resumed.
     fn subscribed(self, topic: Arc<str>) -> Subscribed {
         let state = match self.state.as_deref() {
             Some("resumed") => TopicState::Resumed,

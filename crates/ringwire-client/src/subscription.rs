@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::core::Command;
 use crate::error::{Error, Refusal};
-use crate::event::{Event, Position, Subscribed, TopicState};
+use crate::event::{Event, Position, Subscribed};
 use crate::feed::{Account, Feed, Verdict};
 use crate::options::Subscribe;
 
@@ -100,14 +100,10 @@ impl Sub {
     }
 
     /// Delivery of a topic begins. Returns what the subscriber is to be told.
-    pub(crate) fn begin(&mut self, mut subscribed: Subscribed, state_is_known: bool) -> Vec<Event> {
+    pub(crate) fn begin(&mut self, subscribed: Subscribed) -> Vec<Event> {
         let topic = subscribed.topic.clone();
         let new = || Feed::new(topic.clone(), self.options.snapshot);
         let feed = self.feeds.entry(topic.clone()).or_insert_with(new);
-        if !state_is_known {
-            let here = Position { epoch: subscribed.epoch.clone(), seq: subscribed.seq };
-            subscribed.state = if feed.position() == Some(here) { TopicState::Resumed } else { TopicState::New };
-        }
         let gap = feed.begin(&subscribed);
         self.live.insert(topic);
         std::iter::once(Event::Subscribed(subscribed)).chain(gap.map(Event::Gap)).collect()

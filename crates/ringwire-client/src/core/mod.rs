@@ -182,6 +182,7 @@ impl Core {
         match protocol::read(line)? {
             Said::Answer(id, answer) => return self.answered(id, answer, now),
             Said::Push(topic, event) => self.push(&topic, event, now),
+            Said::Refused(topic, pattern, error) => self.refused(topic, pattern, error, now),
             Said::Heartbeat(at) => {
                 for (topic, seq) in at {
                     let spread = self.random.fraction();
@@ -352,7 +353,7 @@ impl Core {
                     match begun {
                         Begun::Topic(topic) => {
                             self.topics.insert(topic.id, topic.topic.clone());
-                            self.events.extend(sub.begin(topic, true).into_iter().map(|event| (id, event)))
+                            self.events.extend(sub.begin(topic).into_iter().map(|event| (id, event)))
                         }
                         Begun::Pattern => {}
                         Begun::Refused(name, refusal) => refused.push((name, refusal)),
@@ -374,13 +375,24 @@ impl Core {
             let Some(sub) = self.subs.get_mut(&id) else { return };
             self.owners.insert(topic.clone(), id);
             self.topics.insert(subscribed.id, topic.clone());
-            self.events.extend(sub.begin(subscribed, false).into_iter().map(|event| (id, event)));
+            self.events.extend(sub.begin(subscribed).into_iter().map(|event| (id, event)));
             return;
         }
         let Some(id) = self.owners.get(topic).copied() else { return };
         if self.subs.get_mut(&id).is_some_and(|sub| sub.accept(topic, &event, now, spread)) {
             self.events.push_back((id, event));
         }
+    }
+
+    /// A topic is refused although it was not asked for now, or not by its name.
+    fn refused(&mut self, topic: Arc<str>, pattern: Option<Arc<str>>, error: Refusal, now: Instant) {
+        let spread = self.random.fraction();
+        let owner = self.owners.get(&topic).or_else(|| self.owners.get(&pattern?));
+        let Some((id, sub)) = owner.and_then(|id| Some((*id, self.subs.get_mut(id)?))) else { return };
+        if sub.names.contains(&topic) {
+            sub.refused(&[(topic.clone(), error.clone())], now, spread);
+        }
+        self.events.push_back((id, Event::Refused { topic, error }));
     }
 
     fn ask(&mut self, ask: Ask) {

@@ -137,13 +137,13 @@ fn topics_that_a_pattern_matches_are_the_patterns_and_resume_one_by_one() {
     let _receiver = script.subscribe(Subscribe::to("t.>"));
     let request = script.sent("subscribe");
     script.say(&json!({ "id": request["id"], "result": [{ "topic": "t.>", "state": "pattern" }] }));
-    let announcement = |seq| json!({ "type": "subscribed", "topic": "t.x", "pattern": "t.>", "id": 9, "epoch": "e1", "seq": seq, "head": 4, "kind": "plain" });
-    script.say(&announcement(4));
+    let announcement = |seq, state| json!({ "type": "subscribed", "topic": "t.x", "pattern": "t.>", "id": 9, "epoch": "e1", "seq": seq, "head": 4, "kind": "plain", "state": state });
+    script.say(&announcement(4, "new"));
     script.say(&json!({ "topic": "t.x", "type": "message", "seq": 5, "ts": 1, "data": 1 }));
     script.core.lost();
     script.open(json!({ "time": 1 }));
     assert_eq!(script.sent("subscribe")["params"]["since"], json!({ "t.x": { "epoch": "e1", "seq": 5 } }));
-    script.say(&announcement(5));
+    script.say(&announcement(5, "resumed"));
     assert_eq!(script.events(), ["New 4", "t.x 5", "Resumed 5"]);
 }
 
@@ -162,6 +162,21 @@ fn what_is_refused_is_told_and_asked_for_again_where_that_may_help() {
     script.now += Duration::from_millis(30);
     script.core.tick(script.now);
     assert_eq!(script.sent("subscribe")["params"]["topics"], json!(["c"]));
+}
+
+#[test]
+fn an_error_that_no_request_asked_for_is_told_to_the_subscription_that_it_is_about() {
+    let mut script = Script::opened();
+    let _receiver = script.subscribe(Subscribe::to_all(["t.>", "a"]));
+    let error = |retry| json!({ "code": 429, "message": "too many topics", "retry": retry, "after_ms": 30 });
+    script.say(&json!({ "type": "error", "topic": "t.y", "pattern": "t.>", "error": error(true) }));
+    script.say(&json!({ "type": "error", "topic": "b", "error": error(true) }));
+    script.say(&json!({ "type": "error", "error": error(true) }));
+    script.say(&json!({ "type": "error", "topic": "a", "error": error(false) }));
+    assert_eq!(script.core.deadline(), None, "the pattern stands, and a is not to be asked for again");
+    script.say(&json!({ "type": "error", "topic": "a", "error": error(true) }));
+    assert_eq!(script.events(), ["t.y 429", "a 429", "a 429"]);
+    assert_eq!(script.core.deadline(), Some(script.now + Duration::from_millis(30)));
 }
 
 #[test]

@@ -157,31 +157,30 @@ impl Subscribed<'_> {
     /// Appends it as an element of a subscribe's result.
     pub fn write(&self, out: &mut Vec<u8>, state: State) {
         topic(out, self.topic);
-        self.write_rest(out);
-        out.extend_from_slice(match state {
-            State::New => b",\"state\":\"new\"}",
-            State::Resumed => b",\"state\":\"resumed\"}",
-            State::Reset => b",\"state\":\"reset\"}",
-        });
+        self.write_rest(out, state);
     }
 
     /// Appends the message that says of a topic that it matches a pattern.
-    pub fn write_push(&self, out: &mut Vec<u8>, pattern: &str) {
+    pub fn write_push(&self, out: &mut Vec<u8>, pattern: &str, state: State) {
         out.extend_from_slice(b"{\"type\":\"subscribed\",\"topic\":\"");
         out.extend_from_slice(self.topic.as_bytes());
         out.extend_from_slice(b"\",\"pattern\":\"");
         out.extend_from_slice(pattern.as_bytes());
         out.push(b'"');
-        self.write_rest(out);
-        out.push(b'}');
+        self.write_rest(out, state);
     }
 
-    fn write_rest(&self, out: &mut Vec<u8>) {
+    fn write_rest(&self, out: &mut Vec<u8>, state: State) {
         field(out, "id", u64::from(self.id));
         epoch(out, self.epoch);
         field(out, "seq", self.seq);
         field(out, "head", self.head);
         out.extend_from_slice(if self.keyed { b",\"kind\":\"keyed\"" } else { b",\"kind\":\"plain\"" });
+        out.extend_from_slice(match state {
+            State::New => b",\"state\":\"new\"}",
+            State::Resumed => b",\"state\":\"resumed\"}",
+            State::Reset => b",\"state\":\"reset\"}",
+        });
     }
 }
 
@@ -285,8 +284,8 @@ mod tests {
             r#"{"topic":"a","id":9,"epoch":"10","seq":1,"head":3,"kind":"keyed","state":"resumed"}"#
         );
         assert_eq!(
-            written(|out| topic.write_push(out, ">")),
-            r#"{"type":"subscribed","topic":"a","pattern":">","id":9,"epoch":"10","seq":1,"head":3,"kind":"keyed"}"#
+            written(|out| topic.write_push(out, ">", State::New)),
+            r#"{"type":"subscribed","topic":"a","pattern":">","id":9,"epoch":"10","seq":1,"head":3,"kind":"keyed","state":"new"}"#
         );
         let account = Account { from: 1, published: 9, delivered: 5, skipped: 3, gap: 1, pending: 0 };
         assert_eq!(

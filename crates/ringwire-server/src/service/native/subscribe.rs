@@ -104,12 +104,13 @@ impl Desk<'_, '_> {
         }
         match self.join(topic, how, start, Some(Arc::clone(pattern))) {
             Ok((topic, subscribed)) => {
-                self.answers.json(|out| write_topic(&topic, &subscribed).write_push(out, pattern));
+                self.answers
+                    .json(|out| write_topic(&topic, &subscribed).write_push(out, pattern, state(subscribed.begin)));
             }
             Err(Fault::Subscribed(_)) => {}
             // That there is no room is said once, not for each of the many that match.
             Err(Fault::TooMany(..)) if self.has_been_full(pattern) => {}
-            Err(fault) => self.tell_of(&name, &fault),
+            Err(fault) => self.tell_of(&name, Some(pattern), &fault),
         }
         self.send_much();
     }
@@ -160,16 +161,21 @@ impl Desk<'_, '_> {
         if self.client.handles.get(&number).is_some_and(|name| name != topic.name())
             && let Some(name) = self.client.handles.remove(&number)
         {
-            self.tell_of(&name, &Fault::TopicId(number));
+            self.tell_of(&name, None, &Fault::TopicId(number));
         }
     }
 
-    /// Adds the push that something is wrong with a topic.
-    fn tell_of(&mut self, name: &TopicName, fault: &Fault) {
+    /// Adds the push that something is wrong with a topic, which a pattern matches.
+    fn tell_of(&mut self, name: &TopicName, pattern: Option<&str>, fault: &Fault) {
         self.answers.json(|out| {
             out.extend_from_slice(b"{\"type\":\"error\",\"topic\":\"");
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b"\",");
+            if let Some(pattern) = pattern {
+                out.extend_from_slice(b"\"pattern\":\"");
+                out.extend_from_slice(pattern.as_bytes());
+                out.extend_from_slice(b"\",");
+            }
             reply::error_member(out, fault);
             out.push(b'}');
         });
