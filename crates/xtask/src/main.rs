@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod conformance;
 mod context;
 mod kill;
@@ -41,6 +42,9 @@ usage: cargo xtask COMMAND
   peers [NAME]... [--list]
         Servers on other libraries, all or those named, installed and built under target/peers and checked against
         their contract; prints how each is started. --list names them.
+  compare [NAME]... [-- WORKLOAD [FLAGS OF ringload compare]]
+        ringwire beside these peers on this machine, under echo or another workload of ringload: builds all, runs
+        rounds that interleave them, and leaves a page and the figures in target/compare.
   tidy
         The rules of the source tree that no compiler knows: who may import whom, where unsafe may stand, ...";
 
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "test" => test::command(&context, rest),
         Some((command, rest)) if command == "conformance" => conformance::command(&context, rest),
         Some((command, rest)) if command == "kill" => kill::command(&context, rest),
+        Some((command, rest)) if command == "compare" => compare::command(&context, rest),
         Some((command, rest)) if command == "peers" => peers::command(&context, rest),
         Some((command, [])) if command == "tidy" => tidy::command(&context),
         _ => Err(USAGE.to_owned()),

@@ -15,9 +15,18 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Builds the release server and says where its binary is.
 pub(crate) fn build(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
-    let mut cargo = context.cargo(&["build", "--release", "--quiet", "--package", "ringwire-server"]);
+    build_release(context, "ringwire-server", "ringwire", deadline)
+}
+
+/// Builds the load generator and says where its binary is.
+pub(crate) fn build_ringload(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    build_release(context, "ringload", "ringload", deadline)
+}
+
+fn build_release(context: &Context, package: &str, name: &str, deadline: Deadline) -> Result<PathBuf, String> {
+    let mut cargo = context.cargo(&["build", "--release", "--quiet", "--package", package, "--bin", name]);
     process::run(&mut cargo, deadline)?;
-    let binary = context.target.join("release/ringwire");
+    let binary = context.target.join("release").join(name);
     if binary.is_file() { Ok(binary) } else { Err(format!("the build left no {}", binary.display())) }
 }
 

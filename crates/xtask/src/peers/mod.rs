@@ -7,6 +7,7 @@
 mod check;
 mod recipes;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::context::Context;
@@ -98,10 +99,20 @@ pub(crate) struct Provided {
 }
 
 impl PeerCommand {
-    /// Program and arguments with spaces between.
+    /// Program and arguments with spaces between, and in quotes what holds spaces.
     pub(crate) fn to_line(&self) -> String {
-        self.words.join(" ")
+        self.words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A word of a command line, in quotes if it holds spaces.
+pub(crate) fn quoted(word: &str) -> String {
+    if word.contains(char::is_whitespace) { format!("'{word}'") } else { word.to_owned() }
+}
+
+/// The path as seen from the root of the checkout, if it lies there.
+pub(crate) fn shown(context: &Context, path: &Path) -> String {
+    path.strip_prefix(&context.root).unwrap_or(path).display().to_string()
 }
 
 /// Runs the command with its arguments: whether all that was asked for is ready. An error is one of the command line.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Peer, Recipe};
+use super::{Peer, Recipe, shown};
 use crate::context::Context;
 use crate::process::{self, Deadline};
 use crate::provision;
@@ -35,11 +35,6 @@ pub(super) fn make(context: &Context, peer: &Peer, deadline: Deadline) -> Result
 
 fn source(context: &Context, name: &str) -> PathBuf {
     context.root.join("benches/peers").join(name)
-}
-
-/// The path as seen from the root of the checkout, if it lies there.
-fn shown(context: &Context, path: &Path) -> String {
-    path.strip_prefix(&context.root).unwrap_or(path).display().to_string()
 }
 
 /// Builds benches/peers for this very processor, into a program of this name.
