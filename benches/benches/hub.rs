@@ -1,8 +1,9 @@
 //! What fanout costs before a socket is touched: a publish, a note and a pull.
 //!
 //! `publish`: one entry of 128 bytes into the history, over 1 to 100,000 topics in turn, and into one topic that keeps 100
-//! to 1,000,000 entries. `append`: a publish by length, beside a plain copy. `fanout`: one publish reaches 1,000 subscribers of one topic, or 20 do before they pull; elements
-//! are subscribers. `spread`: as many topics as subscribers, one each; a publish, its note and its pull per element.
+//! to 1,000,000 entries. `append`: a publish by length, beside a plain copy. `fanout`: one publish reaches 1,000 subscribers
+//! of one topic, or 20 do before they pull; elements are subscribers. `spread`: as many topics as subscribers, one each; a
+//! publish, its note and its pull per element.
 //! `latest`: 1,000 subscribers that want the latest of 100 keys and lag by 400 entries: what each costs in a round.
 //! `patterns`: a name against 10,000 patterns, and a pattern against the names of 100,000 topics.
 //! `instead`: the same fanout over a queue per connection, and over a buffer behind a lock.

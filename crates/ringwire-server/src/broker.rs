@@ -240,7 +240,8 @@ impl Publisher {
         })
     }
 
-    /// Appends a publication as [`publish`](Self::publish) does, into the topic that takes the place of `topic` if that was let go while it was idle.
+    /// Appends a publication as [`publish`](Self::publish) does, into the topic that takes the place of `topic` if that
+    /// was let go while it was idle.
     ///
     /// # Errors
     /// Why it was not published.
