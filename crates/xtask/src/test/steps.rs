@@ -35,7 +35,12 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "examples", about: "the examples build", limit: minutes(10), run: examples },
     Step { name: "build", about: "the release server builds", limit: minutes(10), run: build },
     Step { name: "python", about: "Python websockets and curl", limit: minutes(10), run: python },
-    Step { name: "node", about: "Node's ws, and clients/js", limit: minutes(10), run: node },
+    Step {
+        name: "node",
+        about: "Node's ws, clients/js, and ringload beside npm's clients",
+        limit: minutes(10),
+        run: node,
+    },
     Step { name: "c", about: "libwebsockets", limit: minutes(10), run: c },
     Step { name: "browser", about: "the page and ringload's reports in Chromium", limit: minutes(10), run: browser },
     Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
@@ -112,6 +117,7 @@ fn node(context: &Context, deadline: Deadline) -> Outcome {
         build.env("NODE_PATH", &modules).args(["clients/js/build.js", "--check"]);
         process::run(&mut build, deadline)?;
         let mut node = node_tests(context, &modules, "tests/node", deadline)?;
+        node.env("RINGLOAD_BIN", quick_ringload(context, deadline)?);
         process::run(node.args(files(&context.root.join("clients/js/tests"), ".test.js")?), deadline)
     })
 }
@@ -124,10 +130,8 @@ fn browser(context: &Context, deadline: Deadline) -> Outcome {
     let needs = provision::npm_packages(context, deadline)
         .and_then(|modules| Ok((modules, provision::chromium(context, deadline)?)));
     with(context, needs, |(modules, chromium)| {
-        // ringload's reports are looked at too; how fast it was does not matter to a page.
-        process::run(&mut context.cargo(&["build", "--quiet", "--package", "ringload"]), deadline)?;
         let mut node = node_tests(context, &modules, "tests/browser", deadline)?;
-        node.env("RINGLOAD_BIN", context.target.join("debug/ringload"));
+        node.env("RINGLOAD_BIN", quick_ringload(context, deadline)?);
         node.env("CHROMIUM", chromium).env("SCREENSHOTS", context.folder("screenshots")?);
         process::run(&mut node, deadline)
     })
@@ -281,6 +285,12 @@ fn node_tests(context: &Context, modules: &Path, folder: &str, deadline: Deadlin
     node.env("NODE_PATH", modules).args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
     node.args(files(&context.root.join(folder), ".test.js")?);
     Ok(node)
+}
+
+/// ringload, where it does not matter how fast it is: what it says, not what it measures, is looked at.
+fn quick_ringload(context: &Context, deadline: Deadline) -> Result<PathBuf, String> {
+    process::run(&mut context.cargo(&["build", "--quiet", "--package", "ringload"]), deadline)?;
+    Ok(context.target.join("debug/ringload"))
 }
 
 /// The files of a folder whose names end like this, in the order of their names. None is an error.
