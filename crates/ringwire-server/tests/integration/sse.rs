@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use ringwire_codec::http::{ChunkedDecoder, Response};
 use ringwire_ring::wall_clock_us;
+use simd_json::prelude::*;
 
 use crate::access;
 use crate::support::{PATIENCE, Server};
@@ -151,6 +152,59 @@ fn who_comes_again_with_the_last_id_misses_nothing() {
         assert!(begun.data.ends_with("\"state\":\"resumed\"}"), "{}", begun.data);
         assert_eq!([again.next().id, again.next().id], [2, 3].map(|seq| Some(format!("{}-{seq}", epoch(&last)))));
     }
+}
+
+#[test]
+fn what_came_while_nobody_listened_is_made_from_the_history() {
+    let server = Server::start(&[]);
+    let last = Events::open(&server, "/sse/a", &[]).begun().id.expect("a place");
+    server.await_topic("a", "\"subscribers\":0");
+    for data in ["1", "{\"x\":\n2}", "two\nlines"] {
+        server.publish("a", data);
+    }
+    let mut again = Events::open(&server, "/sse/a", &[("Last-Event-ID", &last)]);
+    let begun = again.begun();
+    assert!(begun.id == Some(last.clone()) && begun.data.ends_with("\"state\":\"resumed\"}"), "{begun:?}");
+    server.publish("a", "live");
+    for (seq, data) in [(1, "1"), (2, "{\"x\": 2}"), (3, "\"two\\nlines\""), (4, "\"live\"")] {
+        let event = again.next();
+        assert_eq!((event.id, &*event.name), (Some(format!("{}-{seq}", epoch(&last))), "message"));
+        assert!(event.data.starts_with(&format!("{{\"topic\":\"a\",\"type\":\"message\",\"seq\":{seq},\"ts\":")));
+        assert!(event.data.ends_with(&format!("\"data\":{data}}}")), "{}", event.data);
+    }
+}
+
+#[test]
+fn a_keyed_topic_begins_with_its_state_and_only_behind_it_is_a_place() {
+    const KEYS: usize = 200;
+    let server = Server::start_configured("[[topics]]\nmatch = \"book.>\"\nkind = \"keyed\"\n");
+    let line = |n| format!("{{\"topic\":\"book.x\",\"key\":\"k{n:03}\",\"data\":\"{n:0100}\"}}\n");
+    let lines: String = (0..KEYS).rev().map(line).collect();
+    assert_eq!(server.request("POST", "/publish", &[], lines.as_bytes()).status, 200);
+    let mut events = Events::open(&server, "/sse/book.x", &[]);
+    assert_eq!(events.begun().id, None, "who loses it now has no state");
+    let (mut keys, mut parts) = (Vec::new(), 0);
+    let place = loop {
+        let event = events.next();
+        assert_eq!(event.name, "snapshot");
+        let part = simd_json::to_owned_value(&mut event.data.clone().into_bytes()).expect("JSON");
+        assert_eq!(part.get_bool("first"), Some(parts == 0));
+        let items = part.get_array("data").expect("items");
+        keys.extend(items.iter().map(|item| item.get_str("key").expect("a key").to_owned()));
+        parts += 1;
+        assert_eq!(part.get_bool("last"), Some(event.id.is_some()));
+        if let Some(id) = event.id {
+            break id;
+        }
+    };
+    assert!(parts > 1 && keys == (0..KEYS).map(|n| format!("k{n:03}")).collect::<Vec<_>>(), "{parts} parts: {keys:?}");
+    assert_eq!(place, format!("{}-{KEYS}", epoch(&place)));
+    server.publish("book.x?key=k007", "7");
+    let update = events.next();
+    assert_eq!((&*update.name, update.id.as_deref()), ("update", Some(&*format!("{}-{}", epoch(&place), KEYS + 1))));
+    let mut again = Events::open(&server, "/sse/book.x", &[("Last-Event-ID", &place)]);
+    assert_eq!(again.begun().id, Some(place), "it has the state");
+    assert_eq!(again.next(), update);
 }
 
 #[test]
