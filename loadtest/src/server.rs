@@ -186,7 +186,7 @@ fn nameless_file() -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const URL: &str = "tcp://127.0.0.1:{port}";
@@ -224,22 +224,48 @@ mod tests {
         assert!(fault.contains("ended before it listened: exit status: 3\n    no such flag"), "{fault}");
     }
 
+    /// Where the processes of tests find what they are to do.
+    const ROLE: &str = "RINGLOAD_TEST_SERVER";
+
+    /// No test: what a test below runs as another process. It listens on the port that it is told, and then waits or dies.
+    #[test]
+    #[ignore = "a process of other tests"]
+    fn plays_a_server() {
+        let Ok(role) = std::env::var(ROLE) else { return };
+        let (port, role) = role.split_once(' ').expect("a port and what to do");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse().expect("a port"))).expect("it is free");
+        if role == "dies" {
+            // The first asks whether it listens.
+            drop((listener.accept(), listener.accept()));
+            eprintln!("no more memory");
+            std::process::exit(3);
+        }
+        std::thread::park_timeout(Duration::from_secs(60));
+    }
+
+    /// How to run that.
+    pub(crate) fn player(role: &str) -> String {
+        let own = std::env::current_exe().expect("a test knows its own file");
+        let test = "--exact server::tests::plays_a_server --ignored --nocapture";
+        format!("env '{ROLE}={{port}} {role}' '{}' {test}", own.display())
+    }
+
     #[test]
     fn workers_end_with_their_server() {
-        // A shell that outlives nothing: its child holds the port, as the worker of a master does.
-        let python = "import os,socket,sys,time; s=socket.create_server(('127.0.0.1',int(sys.argv[1]))); os.fork(); time.sleep(60)";
-        let command = ServerCommand {
-            name: "x".to_owned(),
-            url: "tcp://127.0.0.1:{port}".to_owned(),
-            command: ["python3", "-c", python, "{port}"].map(str::to_owned).into(),
+        // The shell is the server's process, and its child holds the port.
+        let worker = player("waits").replace('\'', "\"");
+        let server = Server::start(&server(&format!("sh -c '{worker} & wait'")), None).unwrap();
+        let address: SocketAddr = server.url.trim_start_matches("tcp://").parse().expect("an address");
+        // One that accepts nothing takes some connections and then answers no more; only a port of nobody's refuses.
+        let is_free = || {
+            let connected = TcpStream::connect_timeout(&address, RETRY);
+            connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
         };
-        let server = Server::start(&command, None).unwrap();
-        let address = server.url.trim_start_matches("tcp://").to_owned();
-        assert!(TcpStream::connect(&address).is_ok());
+        assert!(!is_free());
         drop(server);
         // The kernel closes a killed worker's socket before long.
         let clock = Clock::start();
-        while TcpStream::connect(&address).is_ok() {
+        while !is_free() {
             assert!(Duration::from_nanos(clock.now().as_nanos()) < PATIENCE, "a worker lives on");
             std::thread::park_timeout(RETRY);
         }

@@ -201,8 +201,7 @@ pub fn run(
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
         let mut reports: Vec<Option<Result<Report, String>>> = vec![None; count];
-        for turn in 0..count {
-            let index = (round + turn) % count;
+        for index in order(round, count) {
             let contender = &options.contenders[index];
             let result = measure(options, contender).map_err(|reason| format!("{}: {reason}", contender.server.name));
             if round == 0 {
@@ -215,6 +214,11 @@ pub fn run(
     }
     let names = options.contenders.iter().map(|contender| contender.server.name.clone()).collect();
     Ok(Comparison { workload: options.kind, names, rounds, options: options.to_json(), facts })
+}
+
+/// Who is measured when in a round: all, beginning with another one than the round before.
+fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| (round + turn) % count)
 }
 
 /// Starts a server, measures it and ends it.
@@ -306,5 +310,19 @@ mod tests {
         options.contenders.swap(0, 1);
         let fault = run(&options, |_, _| ()).unwrap_err();
         assert!(fault.contains("bad: ") && fault.contains("/does/not/exist"), "{fault}");
+    }
+
+    #[test]
+    fn each_round_measures_all_and_begins_with_another() {
+        let orders: Vec<Vec<usize>> = (0..4).map(|round| order(round, 3).collect()).collect();
+        assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
+    }
+
+    #[test]
+    fn a_server_that_dies_under_load_is_named_with_its_last_words() {
+        let bad = format!("bad={}", crate::server::tests::player("dies"));
+        let arguments = ["echo", "--server", &bad, "--server", "good=x", "--server-core=any", "--threads=1"];
+        let fault = run(&read(&arguments).unwrap(), |_, _| ()).unwrap_err();
+        assert!(fault.contains("bad: the server died: exit status: 3") && fault.contains("no more memory"), "{fault}");
     }
 }

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn one_message_among_many_is_seen_and_the_most_have_the_strongest_colour() {
         assert_eq!((HeatMap::level(1, 1_000_000), HeatMap::level(1_000_000, 1_000_000)), (1, LEVELS));
-        assert_eq!(HeatMap::level(1, 1), LEVELS);
+        assert_eq!((HeatMap::level(1, 1), HeatMap::level(1000, 1_000_000)), (LEVELS, LEVELS / 2 + 1));
         let html = map().to_html();
         assert!(html.contains("<path class=\"h9\"") && html.contains("<path class=\"h1\""), "{html}");
     }
