@@ -8,7 +8,7 @@ use super::{Outcome, c_client};
 use crate::context::Context;
 use crate::process::{self, Deadline};
 use crate::tidy::SourceFile;
-use crate::{conformance, provision, server, slow, tidy, tls};
+use crate::{conformance, peers, provision, server, slow, tidy, tls};
 
 /// One step.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "c", about: "libwebsockets", limit: minutes(10), run: c },
     Step { name: "browser", about: "the page and ringload's reports in Chromium", limit: minutes(10), run: browser },
+    Step { name: "peers", about: "ringload against servers of others", limit: minutes(15), run: against_peers },
     Step { name: "conformance", about: "Autobahn TestSuite", limit: minutes(10), run: autobahn },
     Step {
         name: "release",
@@ -134,6 +135,21 @@ fn browser(context: &Context, deadline: Deadline) -> Outcome {
         node.env("RINGLOAD_BIN", quick_ringload(context, deadline)?);
         node.env("CHROMIUM", chromium).env("SCREENSHOTS", context.folder("screenshots")?);
         process::run(&mut node, deadline)
+    })
+}
+
+/// Those that need neither a download of a hundred megabytes nor minutes of a compiler.
+fn against_peers(context: &Context, deadline: Deadline) -> Outcome {
+    const SOME: [&str; 3] = ["websockets", "ws", "fastwebsockets"];
+    let needs = peers::provide(context, &SOME, deadline).and_then(|provided| match provided.missing.first() {
+        Some((name, reason)) => Err(format!("{name}: {reason}")),
+        None => Ok(provided.ready),
+    });
+    with(context, needs, |ready| {
+        let lines: Vec<String> = ready.iter().map(|peer| format!("{} {}", peer.name, peer.to_line())).collect();
+        let mut cargo = context.cargo(&["test", "--quiet", "--package", "ringload", "--test", "peers"]);
+        cargo.args(["--", "--ignored", "--test-threads=1"]).env("RINGWIRE_PEERS", lines.join("\n"));
+        process::run(&mut cargo, deadline)
     })
 }
 
