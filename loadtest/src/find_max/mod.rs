@@ -83,3 +83,57 @@ impl FindMax {
         format!("{}find-max {}: {}\n", self.report.to_text(), self.objective, self.search.found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::html::Page;
+    use crate::report::html::of_report::tests::report;
+
+    fn judged(slos: &[&str], change: impl FnOnce(&mut Report)) -> Trial {
+        let slos: Vec<Slo> = slos.iter().map(|text| Slo::parse(text).unwrap()).collect();
+        // p50 is 20 us, p99 ten times that.
+        let mut report = report(20);
+        change(&mut report);
+        report.judge(&slos).unwrap();
+        trial(&report)
+    }
+
+    #[test]
+    fn a_run_meets_it_if_all_objectives_are_met_and_all_messages_arrived() {
+        let met = judged(&["p99<1ms", "p50<1ms"], |_| ());
+        assert!(matches!(&met, Trial::Met(words) if words == "p99<1ms: 200 us, p50<1ms: 20.0 us"), "{met:?}");
+        let missed = judged(&["p99<1ms", "p50<1us"], |_| ());
+        assert!(matches!(&missed, Trial::Missed(words) if words.contains("p50<1us: 20.0 us")), "{missed:?}");
+        let lost = judged(&["p99<1ms"], |report| report.accounts.lost = 3);
+        assert!(matches!(&lost, Trial::Missed(words) if words.contains("3 lost")), "{lost:?}");
+    }
+
+    #[test]
+    fn a_void_run_is_void_whatever_it_missed() {
+        let void = judged(&["p50<1us"], |report| report.voids.push("late".to_owned()));
+        assert_eq!(void, Trial::Void("late".to_owned()));
+    }
+
+    #[test]
+    fn the_page_of_a_search_says_its_result_first_and_each_of_its_runs() {
+        let search = search(
+            10.0,
+            |rate| Ok(if rate < 15.0 { judged(&["p99<1ms"], |_| ()) } else { Trial::Missed("p99 9 ms".into()) }),
+            |_| (),
+        );
+        let found = FindMax { objective: "p99<1ms".to_owned(), search: search.unwrap(), report: report(20) };
+        let html = Page::from(&found).render();
+        let result = html.find("<b>MET</b> <span>14.77 a second are sustained; 15.42 are not").expect("the result");
+        assert!(result < html.find("messages a second").unwrap());
+        assert_eq!(
+            html.matches("<tr class=\"missed\">").count() + html.matches("<tr class=\"met\">").count(),
+            found.search.steps.len()
+        );
+        assert!(
+            found.to_text().ends_with("find-max p99<1ms: 15 a second are sustained; 15 are not\n"),
+            "{}",
+            found.to_text()
+        );
+    }
+}

@@ -207,22 +207,26 @@ impl Found {
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Small rates lie less than 1 apart.
+        let tell = |rate: &f64| if *rate < 1000.0 { format!("{rate:.2}") } else { format!("{rate:.0}") };
         match self {
             Self::Sustained { rate, missed_at } => {
-                write!(f, "{rate:.0} a second are sustained; {missed_at:.0} are not")
+                write!(f, "{} a second are sustained; {} are not", tell(rate), tell(missed_at))
             }
             Self::GeneratorFirst { rate: Some(rate), void_at, why } => write!(
                 f,
-                "VOID: at {void_at:.0} a second the generator was the bottleneck ({why}); the server sustains at least \
-                 {rate:.0} a second, and more cores for the generator may show more"
+                "VOID: at {} a second the generator was the bottleneck ({why}); the server sustains at least {} a second, \
+                 and more cores for the generator may show more",
+                tell(void_at),
+                tell(rate)
             ),
             Self::GeneratorFirst { rate: None, void_at, why } => {
-                write!(f, "VOID: already at {void_at:.3} a second the generator was the bottleneck ({why})")
+                write!(f, "VOID: already at {} a second the generator was the bottleneck ({why})", tell(void_at))
             }
             Self::NotSustainable { least, why } => {
-                write!(f, "not sustainable: already {least:.3} a second miss it ({why})")
+                write!(f, "not sustainable: already {} a second miss it ({why})", tell(least))
             }
-            Self::Unbounded { rate } => write!(f, "{rate:.0} a second are sustained, and nothing above was tried"),
+            Self::Unbounded { rate } => write!(f, "{} a second are sustained, and nothing above was tried", tell(rate)),
         }
     }
 }

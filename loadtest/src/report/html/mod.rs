@@ -10,7 +10,7 @@ mod chart;
 mod heat;
 mod of_comparison;
 mod of_find_max;
-mod of_report;
+pub(crate) mod of_report;
 mod scale;
 mod svg;
 mod table;

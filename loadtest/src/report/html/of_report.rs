@@ -389,13 +389,13 @@ fn flatten(name: &str, value: &Json) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::measure::{Accounts, Cost, SeriesReport, ServerCost};
     use std::time::Duration;
 
     /// The report of a second with a thousand messages of this latency and ten times it.
-    pub(in crate::report::html) fn report(latency_us: u64) -> Report {
+    pub(crate) fn report(latency_us: u64) -> Report {
         let mut corrected = Histogram::default();
         (0..1000).for_each(|index| corrected.record(latency_us * 1000 * if index < 900 { 1 } else { 10 }));
         let mut uncorrected = Histogram::default();
