@@ -24,7 +24,6 @@ pub mod payload;
 pub mod pubsub;
 pub mod report;
 pub mod run;
-mod scan;
 pub mod server;
 pub mod slo;
 pub mod target;

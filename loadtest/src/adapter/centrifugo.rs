@@ -9,10 +9,10 @@
 use ringwire_codec::Opcode;
 
 use super::place::{at_endpoint, token};
-use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt};
+use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt, parsed, quoted};
 use crate::clients::{Door, Message};
-use crate::scan::{Value, write_string};
 use crate::target::Target;
+use serde_json::Value;
 
 /// Where the protocol is spoken.
 const ENDPOINT: &str = "/connection/websocket";
@@ -37,11 +37,10 @@ impl Adapter for Centrifugo {
     }
 
     fn lines(&self, base: &Target, session: &Needs<'_>) -> Result<Vec<LineSpec>, String> {
-        let heads = session.publishes.iter().map(|topic| {
-            let mut head = "{\"publish\":{\"channel\":".to_owned();
-            write_string(&mut head, topic);
-            (head + ",\"data\":").into_bytes().into()
-        });
+        let heads = session
+            .publishes
+            .iter()
+            .map(|topic| format!("{{\"publish\":{{\"channel\":{},\"data\":", quoted(topic)).into_bytes().into());
         let line = CentrifugoLine {
             state: State::Connecting,
             is_ponged: false,
@@ -84,7 +83,7 @@ impl Line for CentrifugoLine {
         let mut command = "{\"connect\":{".to_owned();
         if let Some(token) = &self.token {
             command.push_str("\"token\":");
-            write_string(&mut command, token);
+            command.push_str(&quoted(token));
             command.push(',');
         }
         say.text(&format!("{command}\"name\":\"ringload\"}},\"id\":{CONNECT}}}"));
@@ -122,26 +121,24 @@ impl Line for CentrifugoLine {
 impl CentrifugoLine {
     /// Hears a reply that does not look like a publication at first sight.
     fn hear_reply(&mut self, line: &[u8], say: &mut Say) -> Result<Heard, String> {
-        let reply = Value::parse(line).ok_or_else(|| format!("the server says what is no JSON: {}", excerpt(line)))?;
+        let reply = parsed(line)?;
         if let Some(push) = reply.get("push") {
             return hear_push(push);
         }
-        let Some(id) = reply.get("id").and_then(Value::integer) else {
-            return match reply.members().next() {
-                None => {
-                    if self.is_ponged {
-                        say.text("{}");
-                    }
-                    Ok(Heard::Control)
-                }
-                Some(_) => Err(format!("neither a reply nor a push nor a ping: {}", excerpt(line))),
-            };
+        let Some(id) = reply.get("id").and_then(Value::as_u64) else {
+            if reply.as_object().is_none_or(|members| !members.is_empty()) {
+                return Err(format!("neither a reply nor a push nor a ping: {}", excerpt(line)));
+            }
+            if self.is_ponged {
+                say.text("{}");
+            }
+            return Ok(Heard::Control);
         };
         if let Some(error) = reply.get("error") {
             return Err(refusal(&format!("the server refuses {}", self.command(id)), error, "message"));
         }
         if let Some(result) = reply.get("connect") {
-            let is_asked_for = result.get("pong").is_some_and(|pong| pong.bytes() == b"true");
+            let is_asked_for = result.get("pong").is_some_and(|pong| *pong == true);
             self.is_ponged = is_asked_for;
             self.subscribe(say);
         } else if let State::Subscribing(left) = self.state
@@ -166,7 +163,7 @@ impl CentrifugoLine {
             } else {
                 "\n{\"subscribe\":{\"channel\":"
             });
-            write_string(&mut batch, channel);
+            batch.push_str(&quoted(channel));
             batch.push_str(&format!("}},\"id\":{}}}", self.last));
         }
         if !batch.is_empty() {
@@ -194,7 +191,7 @@ fn is_publication(line: &[u8]) -> bool {
     rest[channel_end..].starts_with(PUBLICATION)
 }
 
-fn hear_push(push: Value<'_>) -> Result<Heard, String> {
+fn hear_push(push: &Value) -> Result<Heard, String> {
     if push.get("pub").is_some() {
         return Ok(Heard::Payloads);
     }
@@ -202,7 +199,7 @@ fn hear_push(push: Value<'_>) -> Result<Heard, String> {
         return Err(refusal("the server disconnects", disconnect, "reason"));
     }
     if let Some(unsubscribe) = push.get("unsubscribe") {
-        let channel = push.get("channel").and_then(Value::text).unwrap_or_default();
+        let channel = push.get("channel").and_then(Value::as_str).unwrap_or_default();
         return Err(refusal(&format!("the server unsubscribes from {channel:?}"), unsubscribe, "reason"));
     }
     // Joins, leaves and what later versions may add.
@@ -210,9 +207,9 @@ fn hear_push(push: Value<'_>) -> Result<Heard, String> {
 }
 
 /// An error, a disconnect or an unsubscribe as the user reads it.
-fn refusal(what: &str, error: Value<'_>, words: &str) -> String {
-    let code = error.get("code").and_then(Value::integer).unwrap_or_default();
-    let words = error.get(words).and_then(Value::text).unwrap_or_default();
+fn refusal(what: &str, error: &Value, words: &str) -> String {
+    let code = error.get("code").and_then(Value::as_u64).unwrap_or_default();
+    let words = error.get(words).and_then(Value::as_str).unwrap_or_default();
     let hint = match code {
         101 | 109 | 3500 => " (--token JWT, or allow anonymous connections)",
         102 => " (has Centrifugo a namespace of this name?)",

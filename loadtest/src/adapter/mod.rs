@@ -19,6 +19,8 @@ mod timestamp;
 
 use std::fmt::Debug;
 
+use serde_json::Value;
+
 use crate::clients::{Door, Message};
 use crate::target::Target;
 
@@ -104,6 +106,21 @@ pub enum Heard {
     Foreign(u64),
     /// It holds none: an answer, a heartbeat.
     Control,
+}
+
+/// A JSON message, or what is wrong with it.
+fn parsed(message: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(message).map_err(|_| format!("the server says what is no JSON: {}", excerpt(message)))
+}
+
+/// The elements of an array; none of what is no array.
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A text as a JSON string, with its quotes.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 /// The beginning of a message, for a fault's words.

@@ -10,10 +10,10 @@
 use ringwire_codec::Opcode;
 
 use super::place::{at_endpoint, token, with_query};
-use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt};
+use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt, items, quoted};
 use crate::clients::{Door, Message};
-use crate::scan::{Value, write_string};
 use crate::target::Target;
+use serde_json::Value;
 
 /// Where the protocol is spoken, and how it is asked for.
 const ENDPOINT: &str = "/socket.io/";
@@ -74,8 +74,7 @@ impl Adapter for SocketIo {
             let packet = event(&format!("42{index}["), &self.events.subscribe, topic) + "]";
             packet.into_boxed_str()
         });
-        let mut message = "42[".to_owned();
-        write_string(&mut message, &self.events.message);
+        let message = format!("42[{}", quoted(&self.events.message));
         let line = SocketIoLine {
             token: token(base).map(Into::into),
             subscribes: subscribes.collect(),
@@ -90,11 +89,7 @@ impl Adapter for SocketIo {
 
 /// An event's packet as far as its first argument, a topic.
 fn event(head: &str, name: &str, topic: &str) -> String {
-    let mut packet = head.to_owned();
-    write_string(&mut packet, name);
-    packet.push(',');
-    write_string(&mut packet, topic);
-    packet
+    format!("{head}{},{}", quoted(name), quoted(topic))
 }
 
 /// A packet behind its acknowledgement's number, if it has one.
@@ -142,19 +137,16 @@ impl Line for SocketIoLine {
         match bytes {
             [b'2', probe @ ..] => say.parts(Opcode::Text, &[b"3", probe]),
             [b'0', ..] if self.state == State::Opening => {
-                let auth = self.token.as_deref().map(|token| {
-                    let mut auth = "{\"token\":".to_owned();
-                    write_string(&mut auth, token);
-                    auth + "}"
-                });
+                let auth = self.token.as_deref().map(|token| format!("{{\"token\":{}}}", quoted(token)));
                 say.text(&format!("40{}", auth.unwrap_or_default()));
                 self.state = State::Connecting;
             }
             [b'4', b'0', ..] if self.state == State::Connecting => self.subscribe(say),
             [b'4', b'3', ack @ ..] => self.hear_ack(ack)?,
             [b'4', b'4', error @ ..] => {
-                let words = Value::parse(error).and_then(|error| error.get("message")?.text());
-                let words = words.unwrap_or_else(|| excerpt(error).into());
+                let said = serde_json::from_slice::<Value>(error).unwrap_or_default();
+                let words = said.get("message").and_then(Value::as_str);
+                let words = words.map_or_else(|| excerpt(error), str::to_owned);
                 return Err(format!("the server refuses to connect: {words}"));
             }
             [b'4', b'1', ..] => return Err("the server disconnects (Socket.IO packet 41)".to_owned()),
@@ -201,9 +193,13 @@ impl SocketIoLine {
         let (Some(topic), State::Subscribing(left)) = (topic, self.state) else {
             return Err(format!("an acknowledgement of what was not asked: 43{}", excerpt(ack)));
         };
-        let error = Value::parse(&ack[digits..]).and_then(|given| given.items().find_map(|item| item.get("error")));
-        if let Some(error) = error.filter(|error| error.bytes() != b"null") {
-            return Err(format!("the server does not subscribe to {topic:?}: {}", excerpt(error.bytes())));
+        let given = serde_json::from_slice::<Value>(&ack[digits..]).unwrap_or_default();
+        let mut errors = items(&given).filter_map(|item| item.get("error"));
+        if let Some(error) = errors.find(|error| !error.is_null()) {
+            return Err(format!(
+                "the server does not subscribe to {topic:?}: {}",
+                excerpt(error.to_string().as_bytes())
+            ));
         }
         self.state = if left > 1 { State::Subscribing(left - 1) } else { State::Ready };
         Ok(())

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use ringwire_codec::Opcode;
 
 use super::place::{TOPIC, at_topic, has_topic, require_websocket};
-use super::{Adapter, Heard, Line, LineSpec, Needs, Say, TimestampAt, excerpt};
+use super::{Adapter, Heard, Line, LineSpec, Needs, Say, TimestampAt, excerpt, quoted};
 use crate::clients::{Door, Message};
-use crate::scan::write_escaped;
 use crate::target::Target;
 
 /// What stands for a payload: as a JSON value, and inside a string.
@@ -146,9 +145,7 @@ impl Template {
 
 /// A text about a topic. The name is written as inside a JSON string.
 fn with_topic(text: &str, topic: &str) -> Box<str> {
-    let mut escaped = String::new();
-    write_escaped(&mut escaped, topic);
-    text.replace(TOPIC, &escaped).into()
+    text.replace(TOPIC, quoted(topic).trim_matches('"')).into()
 }
 
 #[derive(Debug)]
@@ -201,9 +198,8 @@ impl Line for TemplateLine {
         let payload = match self.is_quoted {
             false => payload,
             true => {
-                self.quoted.clear();
-                write_escaped(&mut self.quoted, &String::from_utf8_lossy(payload));
-                self.quoted.as_bytes()
+                self.quoted = quoted(&String::from_utf8_lossy(payload));
+                &self.quoted.as_bytes()[1..self.quoted.len() - 1]
             }
         };
         say.parts(Opcode::Text, &[head.as_bytes(), payload, tail.as_bytes()]);

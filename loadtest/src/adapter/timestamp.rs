@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::scan::Value;
+use serde_json::Value;
 
 /// Where a message says when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +50,21 @@ impl TimestampAt {
 
     /// When a message was made, in nanoseconds since the Unix epoch, if it says so.
     pub fn read(&self, message: &[u8]) -> Option<u64> {
-        let value = Value::parse(message)?.at(&self.pointer)?;
+        let value = serde_json::from_slice::<Value>(message).ok()?.pointer(&self.pointer)?.clone();
         let scale: u64 = match self.unit {
-            Unit::Iso => return iso(&value.text()?),
+            Unit::Iso => return iso(value.as_str()?),
             Unit::Seconds => 1_000_000_000,
             Unit::Milliseconds => 1_000_000,
             Unit::Microseconds => 1000,
             Unit::Nanoseconds => 1,
         };
-        match value.integer() {
-            Some(whole) => whole.checked_mul(scale),
-            None => value.number().map(|number| number * scale as f64).filter(|ns| *ns >= 0.0).map(|ns| ns as u64),
+        // Exchanges write numbers as strings too.
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match text.parse::<u64>() {
+            Ok(whole) => whole.checked_mul(scale),
+            Err(_) => {
+                text.parse().ok().map(|number: f64| number * scale as f64).filter(|ns| *ns >= 0.0).map(|ns| ns as u64)
+            }
         }
     }
 }

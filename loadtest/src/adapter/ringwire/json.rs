@@ -3,9 +3,9 @@
 use ringwire_codec::Opcode;
 
 use super::Pending;
+use crate::adapter::quoted;
 use crate::adapter::{Heard, Line, Needs, Say, excerpt};
 use crate::clients::Message;
-use crate::scan::write_string;
 
 /// What an entry begins with, whatever it is of: nothing else does.
 const ENTRY: &[u8] = b"{\"topic\":";
@@ -23,9 +23,7 @@ pub(super) struct Json {
 impl Json {
     pub(super) fn new(session: &Needs<'_>) -> Self {
         let heads = session.publishes.iter().map(|topic| {
-            let mut head = "{\"method\":\"publish\",\"params\":{\"topic\":".to_owned();
-            write_string(&mut head, topic);
-            (head + ",\"data\":").into_bytes().into()
+            format!("{{\"method\":\"publish\",\"params\":{{\"topic\":{},\"data\":", quoted(topic)).into_bytes().into()
         });
         Self { pending: Pending::new(session), heads: heads.collect() }
     }

@@ -11,10 +11,10 @@ mod json;
 use std::fmt::Write as _;
 
 use crate::adapter::place::at_endpoint;
-use crate::adapter::{Adapter, Line, LineSpec, Needs, excerpt};
+use crate::adapter::{Adapter, Line, LineSpec, Needs, excerpt, items, parsed, quoted};
 use crate::clients::Door;
-use crate::scan::{Value, write_string};
 use crate::target::Target;
+use serde_json::Value;
 
 /// Where the protocol is spoken.
 const ENDPOINT: &str = "/connect";
@@ -76,7 +76,7 @@ impl Pending {
             let mut request = format!("{{\"id\":{},\"method\":\"subscribe\",\"params\":[", FIRST_SUBSCRIBE + index);
             for (index, topic) in topics.iter().enumerate() {
                 request.push_str(if index == 0 { "" } else { "," });
-                write_string(&mut request, topic);
+                request.push_str(&quoted(topic));
             }
             request + "]}"
         });
@@ -90,32 +90,31 @@ impl Pending {
     /// Hears one JSON message that is no entry: an answer, which may be to `bind`, then says which topic has which number;
     /// or a push.
     fn hear(&mut self, line: &[u8]) -> Result<Option<(usize, u32)>, String> {
-        let message =
-            Value::parse(line).ok_or_else(|| format!("the server says what is no JSON: {}", excerpt(line)))?;
+        let message = parsed(line)?;
         if let Some(error) = message.get("error") {
             return Err(refusal("the server refuses a request", error));
         }
-        let id = message.get("id").and_then(Value::integer).and_then(|id| usize::try_from(id).ok());
+        let id = message.get("id").and_then(Value::as_u64).and_then(|id| usize::try_from(id).ok());
         match (id, message.get("result")) {
             (Some(id), Some(result)) if id >= FIRST_BIND => {
-                let number = result.get("id").and_then(Value::integer).and_then(|number| u32::try_from(number).ok());
+                let number = result.get("id").and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
                 let number = number.ok_or_else(|| format!("an answer to bind without a number: {}", excerpt(line)))?;
                 self.binds = self.binds.saturating_sub(1);
                 Ok(Some((id - FIRST_BIND, number)))
             }
             (Some(_), Some(result)) => {
                 if let Some((topic, error)) =
-                    result.items().find_map(|item| Some((item.get("topic"), item.get("error")?)))
+                    items(result).find_map(|item| Some((item.get("topic"), item.get("error")?)))
                 {
-                    let topic = topic.and_then(Value::text).unwrap_or_default();
+                    let topic = topic.and_then(Value::as_str).unwrap_or_default();
                     return Err(refusal(&format!("the server does not subscribe to {topic:?}"), error));
                 }
                 self.subscribes = self.subscribes.saturating_sub(1);
                 Ok(None)
             }
-            _ if is_type(message, "goaway") => {
+            _ if is_type(&message, "goaway") => {
                 let mut words = "the server is about to restart".to_owned();
-                if let Some(why) = message.get("why").and_then(Value::text) {
+                if let Some(why) = message.get("why").and_then(Value::as_str) {
                     let _ = write!(words, " ({why})");
                 }
                 Err(words)
@@ -126,22 +125,21 @@ impl Pending {
     }
 }
 
-fn is_type(message: Value<'_>, name: &str) -> bool {
-    message.get("type").and_then(Value::text).is_some_and(|own| own == name)
+fn is_type(message: &Value, name: &str) -> bool {
+    message.get("type").and_then(Value::as_str).is_some_and(|own| own == name)
 }
 
 /// An error as the user reads it.
-fn refusal(what: &str, error: Value<'_>) -> String {
-    let code = error.get("code").and_then(Value::integer).unwrap_or_default();
-    let words = error.get("message").and_then(Value::text).unwrap_or_default();
+fn refusal(what: &str, error: &Value) -> String {
+    let code = error.get("code").and_then(Value::as_u64).unwrap_or_default();
+    let words = error.get("message").and_then(Value::as_str).unwrap_or_default();
     format!("{what}: {code} {words}")
 }
 
 /// A request for the number of a topic, to publish to it with records.
 fn bind(index: usize, topic: &str) -> String {
-    let mut request = format!("{{\"id\":{},\"method\":\"bind\",\"params\":{{\"topic\":", FIRST_BIND + index);
-    write_string(&mut request, topic);
-    request + "}}"
+    let request = format!("{{\"id\":{},\"method\":\"bind\",\"params\":{{\"topic\":", FIRST_BIND + index);
+    request + &quoted(topic) + "}}"
 }
 
 #[cfg(test)]
