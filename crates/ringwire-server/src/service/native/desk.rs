@@ -174,6 +174,7 @@ impl Desk<'_, '_> {
             out.push(b'}');
         });
         self.client.grant = grant;
+        self.end_forbidden();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod desk;
 mod history;
 mod presence;
 mod publish;
+mod revoke;
 mod subscribe;
 
 use ringwire_codec::Message;

@@ -110,7 +110,7 @@ impl Desk<'_, '_> {
             Err(Fault::Subscribed(_)) => {}
             // That there is no room is said once, not for each of the many that match.
             Err(Fault::TooMany(..)) if self.has_been_full(pattern) => {}
-            Err(fault) => self.tell_of(&name, Some(pattern), &fault),
+            Err(fault) => self.tell_of(name.as_str(), Some(pattern), &fault),
         }
         self.send_much();
     }
@@ -161,15 +161,15 @@ impl Desk<'_, '_> {
         if self.client.handles.get(&number).is_some_and(|name| name != topic.name())
             && let Some(name) = self.client.handles.remove(&number)
         {
-            self.tell_of(&name, None, &Fault::TopicId(number));
+            self.tell_of(name.as_str(), None, &Fault::TopicId(number));
         }
     }
 
-    /// Adds the push that something is wrong with a topic, which a pattern matches.
-    fn tell_of(&mut self, name: &TopicName, pattern: Option<&str>, fault: &Fault) {
+    /// Adds the push that something is wrong with a topic, which a pattern matches, or with a pattern.
+    pub(super) fn tell_of(&mut self, name: &str, pattern: Option<&str>, fault: &Fault) {
         self.answers.json(|out| {
             out.extend_from_slice(b"{\"type\":\"error\",\"topic\":\"");
-            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\",");
             if let Some(pattern) = pattern {
                 out.extend_from_slice(b"\"pattern\":\"");
@@ -233,7 +233,7 @@ impl Desk<'_, '_> {
     }
 
     /// Ends the subscription to a pattern, and to the topics that no other pattern of the client matches.
-    fn unwatch(&mut self, text: &str) -> Vec<(String, Account)> {
+    pub(super) fn unwatch(&mut self, text: &str) -> Vec<(String, Account)> {
         let Some(watched) = self.client.patterns.remove(text) else { return Vec::new() };
         self.forget(&watched.pattern);
         let patterns = &self.client.patterns;
@@ -264,7 +264,7 @@ impl Desk<'_, '_> {
     }
 
     /// Ends one subscription.
-    fn leave(&mut self, number: u32) -> Option<(String, Account)> {
+    pub(super) fn leave(&mut self, number: u32) -> Option<(String, Account)> {
         let Subscription { topic, is_present, .. } = self.client.topics.remove(&number)?;
         self.client.patterns.values_mut().for_each(|watched| watched.is_full = false);
         let lane = lane_for(self.client.lane(), self.cx.deflate(self.connection));

@@ -3,7 +3,7 @@
 use ringwire_ring::wall_clock_us;
 use simd_json::prelude::*;
 
-use super::Client;
+use super::{Client, fault_of};
 use crate::access::{hs256, server};
 
 const EVERYTHING: &str = "subscribe = [\">\"]\npublish = [\">\"]\n";
@@ -62,6 +62,36 @@ fn a_members_user_is_that_of_its_token() {
     client.ask(r#"{"id":2,"method":"subscribe","params":"room.1"}"#);
     let answer = client.ask(r#"{"id":3,"method":"presence","params":{"topic":"room.1"}}"#);
     assert_eq!(answer["result"]["members"][0].get_str("user"), Some("u1"));
+}
+
+#[test]
+fn a_new_token_ends_the_subscriptions_that_it_does_not_allow() {
+    let server = server("publish = [\">\"]\n");
+    let token = |subscribe: &str| hs256(&format!(r#""exp":9999999999,"sub":"u1","subscribe":[{subscribe}]"#));
+    let mut publisher = Client::open(server.address);
+    connect(&mut publisher, &token(r#""none""#));
+    let mut publish = |topic| {
+        publisher.ask(&format!(r#"{{"id":3,"method":"publish","params":{{"topic":"{topic}","data":1}}}}"#));
+    };
+    ["news.x", "more.y"].map(&mut publish);
+    let mut client = Client::open(server.address);
+    connect(&mut client, &token(r#""a","b","news.>","more.*""#));
+    client.ask(r#"{"id":2,"method":"subscribe","params":["a","b","news.>","more.*"]}"#);
+    let announced = [client.receive(), client.receive()].map(|push| push.get_str("topic").expect("a topic").to_owned());
+    assert_eq!(announced, ["news.x", "more.y"]);
+    let refresh =
+        format!(r#"{{"id":4,"method":"refresh","params":{{"token":"{}"}}}}"#, token(r#""a","news.x","more.*""#));
+    assert!(client.ask(&refresh).contains_key("result"));
+    for topic in ["news.>", "b"] {
+        let push = client.receive();
+        assert_eq!((push.get_str("type"), push.get_str("topic"), fault_of(&push).0), (Some("error"), Some(topic), 403));
+    }
+    // What else comes is of the others, and nothing is left of these.
+    ["b", "news.x", "news.new", "more.y", "a"].map(&mut publish);
+    let entries = [client.receive(), client.receive()].map(|push| push.get_str("topic").expect("a topic").to_owned());
+    assert_eq!(entries, ["more.y", "a"]);
+    let account = client.ask(r#"{"id":5,"method":"account"}"#);
+    assert_eq!(account["result"].as_array().map(Vec::len), Some(2), "{account}");
 }
 
 #[test]
