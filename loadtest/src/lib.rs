@@ -14,7 +14,6 @@ pub mod adapter;
 pub mod cli;
 pub mod clients;
 pub mod compare;
-pub mod connect;
 pub mod find_max;
 mod framing;
 pub mod json;

@@ -10,13 +10,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ringwire_command;
+use common::{open_and_end, ringwire_command};
 use ringload::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
-use ringload::connect::Connector;
 use ringload::measure::Process;
 use ringload::server::Server;
 use ringload::target::Target;
-use ringload::workload::laggards::{Laggards, LaggardsOptions};
 use ringwire_codec::{MaskKey, Opcode, encode_frame};
 use ringwire_ring::{Clock, Instant, Wait};
 
@@ -39,17 +37,39 @@ const CONNECTION_BYTES_MAX: u64 = 2_048;
 /// What of this it holds beside its record.
 const HELD_BYTES_MAX: u64 = 512;
 
-/// Hears what the publisher is told: nothing but heartbeats.
-struct Deaf;
+/// A publisher, and subscribers that read slowly.
+#[derive(Default)]
+struct Market {
+    /// The publisher is the first connection.
+    publisher: usize,
+    open: usize,
+    ended: usize,
+    /// What the subscribers have read.
+    read_bytes: u64,
+}
 
-impl Workload for Deaf {
-    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, message: Message<'_>, _: Instant) {
+impl Workload for Market {
+    fn on_open(&mut self, out: &mut Outbox<'_>, link: usize, _: Instant) {
+        self.open += 1;
+        if link != self.publisher {
+            let mut frame = Vec::new();
+            encode_frame(&mut frame, Opcode::Text, SUBSCRIBE.as_bytes(), Some(MaskKey::new([9, 2, 6, 5])));
+            out.send(link, &frame);
+        }
+    }
+
+    fn on_message(&mut self, _: &mut Outbox<'_>, link: usize, message: Message<'_>, _: Instant) {
+        if link != self.publisher {
+            self.read_bytes += message.bytes.len() as u64;
+            return;
+        }
         let told = String::from_utf8_lossy(message.bytes);
         assert!(told.contains(r#""type":"heartbeat""#), "the publisher is told {told}");
     }
 
-    fn on_ended(&mut self, _: &mut Outbox<'_>, _: usize, end: &End) {
-        panic!("the publisher's connection ended: {end:?}");
+    fn on_ended(&mut self, _: &mut Outbox<'_>, link: usize, end: &End) {
+        assert_ne!(link, self.publisher, "the publisher's connection ended: {end:?}");
+        self.ended += 1;
     }
 }
 
@@ -66,30 +86,25 @@ fn growth(subscribers: usize) -> (u64, u64) {
     let target = Target::parse(&server.url).expect("a valid URL");
     std::fs::remove_dir_all(&folder).expect("what has been read can go");
 
-    let sizes = ClientsOptions {
-        connections_max: 1,
-        receive_buffers: 64,
-        receive_buffer_bytes: 4096,
-        clock: Clock::start(),
-        connecting_max: ClientsOptions::CONNECTING_MAX,
-    };
-    let mut clients = Clients::new(sizes).expect("io_uring");
-    clients.outbox().open(&Arc::new(Door::new(target.clone())));
+    let mut clients = Clients::new(ClientsOptions::new(1 + subscribers, Clock::start())).expect("io_uring");
+    let mut market = Market::default();
+    let door = Arc::new(Door::new(target.clone()));
+    market.publisher = clients.outbox().open(&door);
     let process = Process::new(server.pid()).expect("the server runs");
     // The memory of receive buffers, which are the server's, is there once each has been used.
-    let mut connector = Connector::new(&target);
-    (0..HANDSHAKES).for_each(|_| drop(connector.open().expect("the server accepts")));
+    open_and_end(&target, HANDSHAKES);
     // The log is filled before anything is measured.
     let mut number = 0;
-    publish(&mut clients, None, &mut number, SECONDS);
+    publish(&mut clients, &mut market, &mut number, SECONDS);
     let before = process.resident_bytes().expect("the server runs");
-    let options = LaggardsOptions { count: subscribers, bytes_per_second: BYTES_PER_SECOND };
-    let mut laggards =
-        Laggards::open(options, Connector::new(&target), Some(SUBSCRIBE), clients.now()).expect("subscribers");
-    publish(&mut clients, Some(&mut laggards), &mut number, SECONDS);
+    for _ in 0..subscribers {
+        let link = clients.outbox().open(&door);
+        clients.outbox().throttle(link, BYTES_PER_SECOND);
+    }
+    publish(&mut clients, &mut market, &mut number, SECONDS);
     let after = process.resident_bytes().expect("the server runs");
-    let read = laggards.read_bytes() / (subscribers as u64 * SECONDS);
-    assert_eq!(laggards.ended(), 0, "nobody is disconnected");
+    let read = market.read_bytes / (subscribers as u64 * SECONDS);
+    assert_eq!((market.open, market.ended), (1 + subscribers, 0), "nobody is disconnected");
     assert!(read > BYTES_PER_SECOND / 2, "they read {read} bytes a second each");
     (after.saturating_sub(before), held_bytes(&target))
 }
@@ -105,7 +120,7 @@ fn held_bytes(target: &Target) -> u64 {
 }
 
 /// Publishes for so many seconds, while others read.
-fn publish(clients: &mut Clients, mut laggards: Option<&mut Laggards>, number: &mut u64, seconds: u64) {
+fn publish(clients: &mut Clients, market: &mut Market, number: &mut u64, seconds: u64) {
     let (start, first) = (clients.now(), *number);
     let end = start + Duration::from_secs(seconds);
     while clients.now() < end {
@@ -119,15 +134,11 @@ fn publish(clients: &mut Clients, mut laggards: Option<&mut Laggards>, number: &
             );
             let mut frame = Vec::new();
             encode_frame(&mut frame, Opcode::Text, text.as_bytes(), Some(MaskKey::new([3, 5, 7, 9])));
-            clients.outbox().send(0, &frame);
+            clients.outbox().send(market.publisher, &frame);
             *number += 1;
         }
-        if let Some(laggards) = laggards.as_deref_mut() {
-            laggards.read(now);
-        }
-        let due = laggards.as_ref().and_then(|laggards| laggards.due());
-        let wake_at = due.map_or(end, |due| due.min(end)).min(now + Duration::from_millis(1));
-        clients.turn(Wait::Until(wake_at), &mut Deaf).expect("the kernel goes on");
+        let wake_at = end.min(now + Duration::from_millis(1));
+        clients.turn(Wait::Until(wake_at), market).expect("the kernel goes on");
     }
 }
 

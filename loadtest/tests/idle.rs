@@ -5,21 +5,24 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{ringwire_command, start_ringwire, start_secure_ringwire};
+use common::{open_and_end, ringwire_command, start_ringwire, start_secure_ringwire};
 use ringload::adapter::path::Path;
-use ringload::connect::{Connector, Opened};
 use ringload::live::Progress;
 use ringload::measure::micros;
 use ringload::report::Report;
 use ringload::run::Load;
 use ringload::server::Server;
-use ringload::target::{Target, Wire};
+use ringload::target::{Protocol, Target, Wire};
 use ringload::workload::idle::IdleOptions;
 use ringload::workload::{Options, Place};
 use ringwire_codec::deflate::{Deflate, DeflateOptions};
+use ringwire_codec::extension::{Extension, Negotiator};
+use ringwire_codec::handshake::ClientHandshake;
+use ringwire_codec::http::Response;
 use ringwire_codec::{Decoder, DecoderLimits, Event, MaskKey, Opcode, Role, encode_message};
 use ringwire_ring::linux::raise_descriptor_limit;
 
@@ -29,14 +32,6 @@ const SETTLE: Duration = Duration::from_secs(12);
 /// More handshakes than the server has receive buffers. They are its own and not its connections', and their memory is
 /// there once each has been used; the empty server that connections are counted against has used them.
 const HANDSHAKES: usize = 2_048;
-
-/// Opens connections one after the other, and ends each at once.
-fn use_every_buffer(target: &Target) {
-    let mut connector = Connector::new(target);
-    for _ in 0..HANDSHAKES {
-        connector.open().expect("the server accepts");
-    }
-}
 
 fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) -> Report {
     let limit = raise_descriptor_limit().expect("the limit can be asked for");
@@ -56,7 +51,7 @@ fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) 
     println!("{}", report.to_text());
     assert_eq!(report.accounts.ended, 0, "{:?}", report.accounts);
     // All have closed at once, and the next client is served.
-    Connector::new(target).open().expect("the server accepts");
+    open_and_end(target, 1);
     report
 }
 
@@ -70,7 +65,7 @@ fn bytes_each(connections: usize, wire: Wire) -> u64 {
 
 fn bytes_each_on(server: &Server, target: &Target, connections: usize) -> u64 {
     let process = server.process().expect("the server runs");
-    use_every_buffer(target);
+    open_and_end(target, HANDSHAKES);
     let before = process.resident_bytes().expect("the server runs");
     let report = hold(server, target, connections, SETTLE);
     let after = report.cost.server.expect("the server runs").resident_bytes;
@@ -133,27 +128,54 @@ fn a_connection_with_context_takeover_costs_at_most_what_zlib_takes_and_a_tenth(
     let numbers: Vec<String> = (0..20_000u64).map(|n| (n * 7919 % 99_991).to_string()).collect();
     let text = numbers.join(",");
     let process = server.process().expect("the server runs");
-    let mut connector = Connector::new(&target);
     // What is received lies in the shard's buffers, whose memory is there once each has been filled.
-    let mut first = connector.open().expect("the server accepts");
+    let mut first = Compressed::open(&target);
     (0..EXCHANGES).for_each(|_| exchange(&mut first, &text));
     let before = process.resident_bytes().expect("the server runs");
     let open = |_| {
-        let mut opened = connector.open().expect("the server accepts");
+        let mut opened = Compressed::open(&target);
         exchange(&mut opened, &text);
         opened
     };
-    let connections: Vec<Opened> = (0..TAKEOVER_CONNECTIONS).map(open).collect();
+    let connections: Vec<Compressed> = (0..TAKEOVER_CONNECTIONS).map(open).collect();
     let after = process.resident_bytes().expect("the server runs");
     let each = (after - before) / connections.len() as u64;
     println!("{each} bytes each with context takeover ({before} before, {after} after); zlib's own: {ZLIB_BYTES}");
     assert!(each <= ZLIB_BYTES * 11 / 10, "{each} bytes each");
 }
 
+/// An open connection whose messages are compressed both ways, on a socket that waits.
+struct Compressed {
+    stream: TcpStream,
+    extension: Box<dyn Extension>,
+}
+
+impl Compressed {
+    fn open(target: &Target) -> Self {
+        let Protocol::WebSocket(url) = &target.protocol else { panic!("{target} is no WebSocket") };
+        let mut stream = TcpStream::connect(target.address).expect("the server accepts");
+        let extension = target.wire.deflate.as_deref().map(|deflate| deflate as &dyn Negotiator);
+        let handshake = ClientHandshake { extension, ..ClientHandshake::new(url, [7; 16]) };
+        stream.write_all(&handshake.request()).expect("the request is taken");
+        let mut head = Vec::new();
+        loop {
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).expect("the server answers");
+            assert!(read > 0, "the connection stays");
+            head.extend_from_slice(&bytes[..read]);
+            if let Some((response, _)) = Response::parse(&head).expect("a good answer") {
+                let established = handshake.verify(&response).expect("the server accepts");
+                let extension = established.extension.expect("permessage-deflate was agreed on");
+                return Self { stream, extension };
+            }
+        }
+    }
+}
+
 /// Sends a message and reads it back, both compressed. The connection is idle then.
-fn exchange(opened: &mut Opened, text: &str) {
-    let Opened { stream, extension, .. } = opened;
-    let extension = extension.as_deref_mut().expect("permessage-deflate was agreed on");
+fn exchange(opened: &mut Compressed, text: &str) {
+    let Compressed { stream, extension } = opened;
+    let extension = extension.as_mut();
     let (mut frame, mut scratch) = (Vec::new(), Vec::new());
     let mask = Some(MaskKey::new([1, 2, 3, 4]));
     encode_message(&mut frame, Opcode::Text, text.as_bytes(), mask, extension, &mut scratch);

@@ -16,8 +16,7 @@ use ringwire_ring::Instant;
 
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
-use crate::clients::{Door, End, Message, Outbox, Workload};
-use crate::connect::PER_SOURCE;
+use crate::clients::{Door, End, Message, Outbox, PER_SOURCE, Workload};
 use crate::json::Json;
 use crate::measure::{Accounts, Loop, Recorder, Seen, Series, Span};
 use crate::payload::{Messages, Numbered, NumberedJson};

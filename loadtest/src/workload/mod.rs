@@ -4,7 +4,6 @@ pub mod echo;
 pub mod fanout;
 pub mod game;
 pub mod idle;
-pub mod laggards;
 pub mod meeting;
 pub mod pipeline;
 pub mod reconnect;

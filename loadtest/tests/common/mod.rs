@@ -9,11 +9,14 @@ use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use ringload::cli::{CommandLine, Task};
+use ringload::clients::{Clients, ClientsOptions, Door, End, Message, Outbox, Workload};
 use ringload::report::Report;
 use ringload::server::{Server, ServerCommand};
 use ringload::target::{Target, Wire};
+use ringwire_ring::{Clock, Instant, Wait};
 
 /// The release binary of this name: where the environment variable says, or beside this test.
 pub(crate) fn binary(name: &str, variable: &str, package: &str) -> PathBuf {
@@ -128,4 +131,42 @@ fn parse_counts(text: &str) -> BTreeMap<String, u64> {
         Some((words.next()?.to_owned(), calls))
     });
     lines.filter(|(name, _)| name != "total").collect()
+}
+
+/// Opens so many connections, some at a time, and ends each at once.
+pub(crate) fn open_and_end(target: &Target, connections: usize) {
+    const AT_A_TIME: usize = 8;
+    let mut clients = Clients::new(ClientsOptions::new(AT_A_TIME, Clock::start())).expect("io_uring");
+    let at_once = connections.min(AT_A_TIME);
+    let door = Arc::new(Door::new(target.clone()));
+    let mut visits = Visits { door, to_open: connections - at_once, to_end: connections };
+    for _ in 0..at_once {
+        clients.outbox().open(&visits.door);
+    }
+    while visits.to_end > 0 {
+        clients.turn(Wait::Forever, &mut visits).expect("the kernel goes on");
+    }
+}
+
+struct Visits {
+    door: Arc<Door>,
+    to_open: usize,
+    to_end: usize,
+}
+
+impl Workload for Visits {
+    fn on_open(&mut self, out: &mut Outbox<'_>, link: usize, _: Instant) {
+        out.abort(link);
+    }
+
+    fn on_message(&mut self, _: &mut Outbox<'_>, _: usize, _: Message<'_>, _: Instant) {}
+
+    fn on_ended(&mut self, out: &mut Outbox<'_>, _: usize, end: &End) {
+        assert_eq!(*end, End::Closed, "the server accepts");
+        self.to_end -= 1;
+        if self.to_open > 0 {
+            self.to_open -= 1;
+            out.open(&self.door);
+        }
+    }
 }
