@@ -131,7 +131,7 @@ mod tests {
             found.search.steps.len()
         );
         assert!(
-            found.to_text().ends_with("find-max p99<1ms: 15 a second are sustained; 15 are not\n"),
+            found.to_text().ends_with("find-max p99<1ms: 14.77 a second are sustained; 15.42 are not\n"),
             "{}",
             found.to_text()
         );
