@@ -73,7 +73,7 @@ fn a_new_token_ends_the_subscriptions_that_it_does_not_allow() {
     let mut publish = |topic| {
         publisher.ask(&format!(r#"{{"id":3,"method":"publish","params":{{"topic":"{topic}","data":1}}}}"#));
     };
-    ["news.x", "more.y"].map(&mut publish);
+    ["news.x", "more.y"].into_iter().for_each(&mut publish);
     let mut client = Client::open(server.address);
     connect(&mut client, &token(r#""a","b","news.>","more.*""#));
     client.ask(r#"{"id":2,"method":"subscribe","params":["a","b","news.>","more.*"]}"#);
@@ -87,7 +87,7 @@ fn a_new_token_ends_the_subscriptions_that_it_does_not_allow() {
         assert_eq!((push.get_str("type"), push.get_str("topic"), fault_of(&push).0), (Some("error"), Some(topic), 403));
     }
     // What else comes is of the others, and nothing is left of these.
-    ["b", "news.x", "news.new", "more.y", "a"].map(&mut publish);
+    ["b", "news.x", "news.new", "more.y", "a"].into_iter().for_each(&mut publish);
     let entries = [client.receive(), client.receive()].map(|push| push.get_str("topic").expect("a topic").to_owned());
     assert_eq!(entries, ["more.y", "a"]);
     let account = client.ask(r#"{"id":5,"method":"account"}"#);
