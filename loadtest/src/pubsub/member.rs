@@ -10,6 +10,9 @@ use crate::adapter::{Line, LineSpec, Needs};
 use crate::clients::Outbox;
 use crate::measure::Track;
 
+/// Publishes that may wait for a session to be there.
+const PENDING_MAX: usize = 256;
+
 /// A session.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -112,6 +115,18 @@ impl Member {
             self.lines.push(Open { link, line, is_ready: false, has_ended: false });
         }
         Ok(())
+    }
+
+    /// Whether it is on its way, or sets out as soon as it has left.
+    pub(super) fn is_to_come(&self) -> bool {
+        matches!(self.presence, Presence::Coming { .. }) || self.returns.is_some()
+    }
+
+    /// Keeps what is due before it is there. Of who does not come, and beyond [`PENDING_MAX`], nothing is sent.
+    pub(super) fn defer(&mut self, pending: Pending) {
+        if self.is_to_come() && self.pending.len() < PENDING_MAX {
+            self.pending.push(pending);
+        }
     }
 
     /// How far it has heard this flow. None if it does not hear it.

@@ -23,8 +23,6 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 const ACTIONS_AT_ONCE: usize = 1024;
 /// Messages at most that are counted as late because they were due and never sent.
 const UNSENT_MAX: usize = 1 << 20;
-/// Publishes that may wait for a session to be there; further ones of it are not sent.
-const PENDING_MAX: usize = 256;
 /// How soon a window is looked at again that another thread's deliveries may have opened.
 const WINDOW_LOOK: Duration = Duration::from_micros(200);
 
@@ -153,10 +151,8 @@ impl PubSubWorker {
     pub(super) fn leave(&mut self, session: usize, out: &mut Outbox<'_>) {
         let place = self.place(session);
         let member = &mut self.members[place];
-        match member.presence {
-            Presence::Here => {}
-            Presence::Coming { .. } => return member.is_leaving = true,
-            Presence::Absent | Presence::Leaving => return,
+        if member.presence != Presence::Here {
+            return member.is_leaving = member.is_to_come();
         }
         member.presence = Presence::Leaving;
         for open in &mut member.lines {
@@ -182,12 +178,8 @@ impl PubSubWorker {
         let Flow { topic, session, .. } = self.common.scenario.flows[flow];
         let place = self.place(session);
         let member = &mut self.members[place];
-        match member.presence {
-            Presence::Here => {}
-            Presence::Coming { .. } if member.pending.len() < PENDING_MAX => {
-                return member.pending.push(Pending { flow, bytes, due });
-            }
-            Presence::Coming { .. } | Presence::Absent | Presence::Leaving => return,
+        if member.presence != Presence::Here {
+            return member.defer(Pending { flow, bytes, due });
         }
         let Some(&(line, number)) = member.routes.get(&topic) else { return };
         let open = &mut member.lines[line];
