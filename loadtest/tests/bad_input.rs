@@ -188,6 +188,13 @@ fn a_missed_slo_is_a_status_of_its_own() {
 }
 
 #[test]
+fn an_slo_of_what_is_not_measured_is_refused_before_anything_is_sent() {
+    let (server, url) = server(Behavior::default());
+    ringload(&format!("echo {url}/echo --slo order.p99<2ms")).fails(COULD_NOT_RUN, &["order", "echo"]);
+    assert_eq!(server.finish().received, 0);
+}
+
+#[test]
 fn flags_that_nobody_knows_or_that_make_no_sense_are_named() {
     let (_server, url) = server(Behavior::default());
     for (arguments, words) in [
@@ -204,7 +211,6 @@ fn flags_that_nobody_knows_or_that_make_no_sense_are_named() {
         ("echo {url}/echo --slo p99", "p99"),
         ("echo {url}/echo --slo p99<2", "p99<2"),
         ("echo {url}/echo --slo p101<2ms", "p101"),
-        ("echo {url}/echo --slo order.p99<2ms", "order"),
         ("echo {url}/echo --server-pid 999999999", "999999999"),
         ("echo {url}/echo --core 4096", "4096"),
         ("echo http://127.0.0.1/", "ws://"),

@@ -43,6 +43,7 @@ fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) 
         time: Duration::from_secs(3),
         spin: false,
         seed: 1,
+        slos: Vec::new(),
         server: Some(server.process().expect("the server runs")),
         progress: Progress::Off,
     };

@@ -62,10 +62,8 @@ pub struct Job {
     pub place: Place,
     /// The workload.
     pub workload: Box<dyn Options>,
-    /// How long and on what it runs.
+    /// How long and on what it runs, and what must hold.
     pub load: Load,
-    /// What must hold.
-    pub slos: Vec<Slo>,
 }
 
 /// A command line that was understood.
@@ -125,9 +123,7 @@ impl Job {
     /// # Errors
     /// Why it could not run.
     pub fn run(&self) -> Result<Report, String> {
-        let mut report = self.workload.run(&self.place, &self.load)?;
-        report.judge(&self.slos)?;
-        Ok(report)
+        self.workload.run(&self.place, &self.load)
     }
 
     fn read(kind: &Kind, flags: &mut Flags) -> Result<Self, String> {
@@ -137,12 +133,7 @@ impl Job {
             [_, more, ..] => return Err(format!("one target is needed: what is `{more}`?")),
         };
         let adapter = if kind.has_adapter { adapter::read(flags)? } else { Arc::new(adapter::path::Path) };
-        Ok(Self {
-            place: Place { target, adapter },
-            workload: (kind.read)(flags)?,
-            load: load(flags, 5.0, 1.0)?,
-            slos: slos(flags)?,
-        })
+        Ok(Self { place: Place { target, adapter }, workload: (kind.read)(flags)?, load: load(flags, 5.0, 1.0)? })
     }
 }
 
@@ -184,6 +175,7 @@ pub fn load(flags: &mut Flags, seconds: f64, warm_up: f64) -> Result<Load, Strin
         spin: flags.switch("spin")?,
         seed: flags.number("seed")?.unwrap_or(1),
         server: server.map_err(|error| format!("--server-pid: {error}"))?,
+        slos: flags.texts("slo").iter().map(|text| Slo::parse(text)).collect::<Result<_, _>>()?,
         progress: flags.text("progress").map_or(Ok(Progress::default()), |text| Progress::parse(&text))?,
     })
 }
@@ -199,14 +191,6 @@ pub fn wire(flags: &mut Flags) -> Result<Wire, String> {
     flags.text("token").iter().try_for_each(|token| wire.add_token(token))?;
     flags.texts("subprotocol").iter().try_for_each(|name| wire.add_subprotocol(name))?;
     Ok(wire)
-}
-
-/// Reads what must hold.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn slos(flags: &mut Flags) -> Result<Vec<Slo>, String> {
-    flags.texts("slo").iter().map(|text| Slo::parse(text)).collect()
 }
 
 /// What `ringload --help` prints.

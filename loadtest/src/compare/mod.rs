@@ -19,7 +19,6 @@ use crate::measure::Facts;
 use crate::report::Report;
 use crate::run::Load;
 use crate::server::{Server, ServerCommand};
-use crate::slo::Slo;
 use crate::target::{Target, Wire};
 use crate::workload::{Kind, Options, Place};
 
@@ -56,8 +55,6 @@ pub struct CompareOptions {
     pub load: Load,
     /// What lies between messages and sockets.
     pub wire: Wire,
-    /// What must hold, in each run.
-    pub slos: Vec<Slo>,
 }
 
 /// A server to compare.
@@ -113,7 +110,6 @@ impl CompareOptions {
             workload: (kind.read)(flags)?,
             load: cli::load(flags, 2.0, 0.5)?,
             wire: cli::wire(flags)?,
-            slos: cli::slos(flags)?,
         })
     }
 
@@ -236,7 +232,6 @@ fn measure(options: &CompareOptions, contender: &Contender) -> Result<Report, St
     match (result, end) {
         (Ok(mut report), end) => {
             report.doubts.extend(end);
-            report.judge(&options.slos)?;
             Ok(report)
         }
         (Err(reason), Some(end)) => Err(format!("{end}\n{reason}")),

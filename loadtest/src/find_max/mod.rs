@@ -35,14 +35,13 @@ pub fn run(job: &Job, slo: &Slo, progress: impl FnMut(&Step)) -> Result<FindMax,
     if job.workload.at_rate(begin).is_none() {
         return Err("--find-max: this workload has no rate to search".to_owned());
     }
-    let mut slos = vec![slo.clone()];
-    slos.extend(job.slos.iter().cloned());
+    let mut load = job.load.clone();
+    load.slos.insert(0, slo.clone());
     let mut met: Vec<(f64, Report)> = Vec::new();
     let mut last = None;
     let probe = |rate: f64| {
         let workload = job.workload.at_rate(rate).ok_or("this workload has no rate")?;
-        let mut report = workload.run(&job.place, &job.load)?;
-        report.judge(&slos)?;
+        let report = workload.run(&job.place, &load)?;
         let trial = trial(&report);
         if matches!(trial, Trial::Met(_)) {
             met.push((rate, report.clone()));

@@ -28,6 +28,7 @@ use crate::measure::{
     Accounts, Beat, Cost, CpuSample, Histogram, Loop, Process, Pulse, Recorded, Recorder, Sampler, Span,
 };
 use crate::report::Report;
+use crate::slo::Slo;
 use crate::target::Target;
 use stage::Stage;
 
@@ -53,6 +54,8 @@ pub struct Load {
     pub seed: u64,
     /// The server's process.
     pub server: Option<Process>,
+    /// What must hold: known to be of something that is measured before anything is sent.
+    pub slos: Vec<Slo>,
     /// Whether to say how it goes.
     pub progress: Progress,
 }
@@ -202,11 +205,12 @@ impl Finding {
     }
 }
 
-/// Runs a workload once.
+/// Runs a workload once, and holds the result against what must hold.
 ///
 /// # Errors
 /// Why it could not run. What a server does to messages is no error: the report has it.
 pub fn run<M: Model>(model: &M, load: &Load) -> Result<Report, String> {
+    load.slos.iter().try_for_each(|slo| slo.check(model.series(), true))?;
     let clock = Clock::start();
     let stage = Stage::new(clock, load.threads.len());
     let pulse = Arc::new(Pulse::default());
@@ -228,7 +232,9 @@ pub fn run<M: Model>(model: &M, load: &Load) -> Result<Report, String> {
         samples.into_iter().for_each(|sample| merged.recorded.timeline.sample(sample));
         Ok::<_, String>((merged, cost))
     })?;
-    Ok(Report::new(model, load, merged, cost))
+    let mut report = Report::new(model, load, merged, cost);
+    report.judge(&load.slos)?;
+    Ok(report)
 }
 
 /// Waits until all connections of all threads are ready.
