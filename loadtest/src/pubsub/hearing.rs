@@ -67,12 +67,10 @@ impl PubSubWorker {
         match seen {
             Seen::InOrder => {
                 accounts.arrived += 1;
-                self.settled += 1;
                 self.settled_untold += 1;
             }
             Seen::AfterGap(missing) => {
                 accounts.arrived += 1;
-                self.settled += 1 + missing;
                 self.settled_untold += 1 + missing;
             }
             Seen::Late => {

@@ -47,11 +47,10 @@ pub struct PubSubWorker {
     pub(super) span: Option<Span>,
     /// When those that go out with this turn were due.
     pub(super) leaving: Vec<Instant>,
-    /// Deliveries settled, those of them that the threads' common count does not have yet, and, once nobody publishes
-    /// any more, how many it takes.
-    pub(super) settled: u64,
+    /// Deliveries settled that the threads' common count does not have yet.
     pub(super) settled_untold: u64,
-    to_settle: Option<u64>,
+    /// No thread publishes any more.
+    nobody_publishes: bool,
     /// Lines that are to be ready before it begins, and those that have not ended.
     pub(super) awaited: usize,
     pub(super) open: usize,
@@ -94,9 +93,8 @@ impl PubSubWorker {
             say: Say::new(share.index as u64),
             span: None,
             leaving: Vec::new(),
-            settled: 0,
             settled_untold: 0,
-            to_settle: None,
+            nobody_publishes: false,
             awaited: 0,
             open: 0,
             failed: None,
@@ -222,12 +220,12 @@ impl PubSubWorker {
         }
     }
 
-    /// Deliveries that members of this thread are to get of what was published.
-    fn due_deliveries(&self) -> u64 {
+    /// Whether members of this thread are to get something yet of what was published. Who has left is owed nothing.
+    fn is_owed(&self) -> bool {
         let published = |flow: usize| self.common.published[flow].load(Ordering::Relaxed);
         let here = self.members.iter().filter(|member| member.presence == Presence::Here && !self.is_slow(member));
-        let heard = here.flat_map(|member| &member.heard).filter(|heard| heard.track.is_some());
-        heard.map(|heard| published(heard.flow).saturating_sub(heard.base)).sum()
+        let mut heard = here.flat_map(|member| &member.heard);
+        heard.any(|heard| heard.track.as_ref().is_some_and(|track| track.next() < published(heard.flow)))
     }
 
     pub(super) fn is_slow(&self, member: &Member) -> bool {
@@ -323,11 +321,11 @@ impl Worker for PubSubWorker {
     }
 
     fn all_stopped(&mut self) {
-        self.to_settle = Some(self.due_deliveries());
+        self.nobody_publishes = true;
     }
 
     fn is_drained(&self) -> bool {
-        self.is_over() || (self.awaited == 0 && self.to_settle.is_some_and(|due| self.settled >= due))
+        self.is_over() || (self.awaited == 0 && self.nobody_publishes && !self.is_owed())
     }
 
     fn finish(mut self) -> Finding {

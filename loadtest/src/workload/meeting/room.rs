@@ -8,6 +8,9 @@ use crate::pubsub::{Action, What};
 
 /// Whoever has gone does not come back before its connections have surely ended.
 const AWAY_SECONDS_MIN: f64 = 2.0;
+/// From someone's good-bye until its connections end. A server may drop what comes in one piece with the end: Socket.IO
+/// hands no event to the application behind a disconnect.
+const GOODBYE_SECONDS: f64 = 0.1;
 /// Seats for more than twice as many as are there on average.
 const SEATS_BESIDES: usize = 8;
 
@@ -47,6 +50,8 @@ pub(super) struct Room {
     at: f64,
     /// Guests: all but the host.
     here: Vec<usize>,
+    /// Who has said good-bye, and when it is gone.
+    leaving: VecDeque<(f64, usize)>,
     /// Who may come, and since when, in the order of their going.
     away: VecDeque<(f64, usize)>,
     /// What belongs to the latest event and is not told yet.
@@ -61,6 +66,7 @@ impl Room {
             away: (host + options.participants..host + options.seats())
                 .map(|session| (f64::NEG_INFINITY, session))
                 .collect(),
+            leaving: VecDeque::new(),
             steps: VecDeque::new(),
             at: 0.0,
             options,
@@ -91,8 +97,14 @@ impl Room {
     fn go(&mut self) {
         let session = self.here.swap_remove(self.random.usize(..self.here.len()));
         self.say_presence(session);
+        self.leaving.push_back((self.at + GOODBYE_SECONDS, session));
+    }
+
+    /// Someone is gone who has said good-bye.
+    fn be_gone(&mut self, at: f64, session: usize) {
+        self.at = at;
         self.push(session, What::Leave(session));
-        self.away.push_back((self.at, session));
+        self.away.push_back((at, session));
     }
 
     fn chat(&mut self) {
@@ -110,7 +122,14 @@ impl Iterator for Room {
             let come = (self.options.participants - 1) as f64 / self.options.stay_seconds;
             let go = self.here.len() as f64 / self.options.stay_seconds;
             let chat = (1 + self.here.len()) as f64 * self.options.chats_per_second;
-            self.at -= (1.0 - self.random.f64()).ln() / (come + go + chat);
+            let next = self.at - (1.0 - self.random.f64()).ln() / (come + go + chat);
+            // What was drawn is drawn again from there on: an exponential time has no memory.
+            if let Some((at, session)) = self.leaving.front().copied().filter(|(at, _)| *at <= next) {
+                self.leaving.pop_front();
+                self.be_gone(at, session);
+                continue;
+            }
+            self.at = next;
             match self.random.f64() * (come + go + chat) {
                 drawn if drawn < come => self.come(),
                 drawn if drawn < come + go => self.go(),
@@ -174,17 +193,27 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_says_so_then_and_who_goes_says_so_before() {
+    fn who_comes_says_so_then_and_who_goes_says_so_before_and_nothing_else() {
         let steps = steps(500);
-        let said =
-            |step: &Step, session: usize| step.action.what == What::Publish { flow: 2 * session + 1, bytes: 120 };
-        for pair in steps.windows(2) {
-            match (pair[0].action.what, pair[1].action.what) {
-                (What::Join(session), _) => assert!(said(&pair[1], session) && pair[1].action.at == pair[0].action.at),
-                (_, What::Leave(session)) => assert!(said(&pair[0], session) && pair[1].action.at == pair[0].action.at),
-                _ => {}
+        let of = |session: usize| steps.iter().filter(move |step| step.session == session).map(|step| step.action);
+        let said = |session: usize, at| Action { at, what: What::Publish { flow: 2 * session + 1, bytes: 120 } };
+        let mut left = 0;
+        for session in HOST..HOST + OPTIONS.seats() {
+            let actions: Vec<Action> = of(session).collect();
+            for pair in actions.windows(2) {
+                match (pair[0].what, pair[1].what) {
+                    (What::Join(_), _) => assert_eq!(pair[1], said(session, pair[0].at)),
+                    (_, What::Leave(_)) => {
+                        assert_eq!(pair[0], said(session, pair[0].at));
+                        let goodbye = (pair[1].at - pair[0].at).as_secs_f64();
+                        assert!((goodbye - GOODBYE_SECONDS).abs() < 1e-6, "{pair:?}");
+                        left += 1;
+                    }
+                    _ => {}
+                }
             }
         }
+        assert!(left > 20, "{left} have left");
     }
 
     #[test]
