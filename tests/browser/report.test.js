@@ -15,7 +15,7 @@ const { pathToFileURL } = require('node:url');
 const { chromium } = require('playwright-core');
 const { start } = require('../node/server.js');
 
-const WIDTHS = [400, 1440];
+const WIDTHS = [400, 800, 1440];
 /** Well, an objective missed, void: this machine may be busy, and the page has to say so. */
 const MEASURED = [0, 3, 4];
 

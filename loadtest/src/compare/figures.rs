@@ -174,7 +174,11 @@ impl Comparison {
             let unclean = unclean.map(|report| report.accounts.faults()).collect();
             tell(&mut warnings.faults, "not every message arrived once, unchanged and in order", unclean);
             let missed = reports().filter_map(|report| report.verdicts.iter().find(|verdict| !verdict.is_met));
-            tell(&mut warnings.missed, "an objective was missed", missed.map(ToString::to_string).collect());
+            tell(
+                &mut warnings.missed,
+                "an objective was missed",
+                missed.map(|verdict| format!("{}: {}", verdict.slo, verdict.measured)).collect(),
+            );
             let disturbed = reports().filter(|report| report.cost.was_disturbed());
             let disturbed = disturbed.map(|report| {
                 format!("other processes took {:.0} % of a core", report.cost.share(report.cost.others_cpu) * 100.0)

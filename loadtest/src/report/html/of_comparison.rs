@@ -37,7 +37,7 @@ fn panels(comparison: &Comparison) -> Vec<Panel> {
     let panel = |title: String, note: &str, body, width| Panel { title, note: note.to_owned(), body, width };
     let mut panels = vec![panel(
         "Medians of all rounds".to_owned(),
-        "In brackets the least and the greatest of the rounds. Latencies are those of the first series, from when each \
+        "Below each the least and the greatest of the rounds. Latencies are those of the first series, from when each \
          message was due.",
         Body::Table(medians(comparison)),
         Width::Full,
@@ -77,7 +77,10 @@ fn medians(comparison: &Comparison) -> Table {
     let columns = columns.chain(metrics(comparison).map(|metric| metric.name.to_owned())).collect();
     let rows = comparison.names.iter().enumerate().map(|(server, name)| {
         let cells = metrics(comparison).map(|metric| match comparison.spread(metric, server) {
-            Some(spread) => metric.write_spread(&spread),
+            Some(spread) => {
+                let (min, max) = (metric.write(spread.min), metric.write(spread.max));
+                format!("{}\n{min} to {max}", metric.write(spread.median))
+            }
             None => "–".to_owned(),
         });
         let is_void = comparison.rounds.iter().any(|round| is_void(&round[server]));
@@ -230,8 +233,8 @@ mod tests {
         let html = Page::from(&comparison()).render();
         let said = html.find("slow: void in 1 of 6 rounds: the generator was late").expect("it is said");
         assert!(said < html.find("Medians of all rounds").unwrap());
-        assert!(html.contains("<tr class=\"void\"><th scope=\"row\">slow</th>"));
-        assert!(html.contains("<tr class=\"void\"><th scope=\"row\">3 slow</th>"));
+        assert!(html.contains("<tr class=\"void\"><th scope=\"row\" class=\"short\">slow</th>"));
+        assert!(html.contains("<tr class=\"void\"><th scope=\"row\" class=\"short\">3 slow</th>"));
         assert_eq!(html.matches("<tr class=\"void\">").count(), 2);
     }
 
@@ -241,7 +244,7 @@ mod tests {
         comparison.rounds[4][0] = Err("the server died".to_owned());
         let html = Page::from(&comparison).render();
         assert!(html.contains("slow: no result in 1 of 6 rounds: the server died"));
-        assert!(html.contains("no result: the server died</td>"));
+        assert!(html.contains(">no result: the server died</td>"));
         assert_eq!(comparison.ratio(&METRICS[2], 0, 2).map(|ratio| ratio.rounds), Some(5));
     }
 }

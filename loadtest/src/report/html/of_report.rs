@@ -1,6 +1,7 @@
 //! The page of a run.
 
 use super::chart::COLORS;
+use super::table::HALF;
 use super::units::{bytes, grouped, nanoseconds, short_number, three_digits};
 use super::{
     Axis, Bar, Body, Cell, Chart, FactGroup, Headline, HeatMap, Line, Notice, Page, Panel, Row, Scale, Slice, Stroke,
@@ -110,7 +111,9 @@ fn panels(report: &Report) -> Vec<Panel> {
             ]
         });
         panels.push(panel("Latency by percentile", note, Body::Chart(percentiles(curves.collect())), Width::Half));
-        panels.push(panel("Percentiles", "", Body::Table(percentile_table(report)), Width::Half));
+        let table = percentile_table(report);
+        let width = if table.columns.len() > HALF { Width::Full } else { Width::Half };
+        panels.push(panel("Percentiles", "", Body::Table(table), width));
     }
     for (index, name) in report.timeline.names().iter().enumerate() {
         if let Some(map) = heat_map(&report.timeline, index) {
@@ -426,7 +429,9 @@ pub(crate) mod tests {
     #[test]
     fn corrected_and_uncorrected_stand_side_by_side() {
         let html = Page::from(&report(20)).render();
-        assert!(html.contains("<th scope=\"row\">p99</th><td data-column=\"echo, corrected\">200 us</td><td data-column=\"echo, uncorrected\">20.0 us</td>"), "{html}");
+        let row = html.split(">p99</th>").nth(1).expect("a row").split("</tr>").next().unwrap();
+        let cell = |column: &str, value: &str| format!("<td data-column=\"{column}\" class=\"short\">{value}</td>");
+        assert!(row.starts_with(&(cell("echo, corrected", "200 us") + &cell("echo, uncorrected", "20.0 us"))), "{row}");
         assert!(html.contains("series c0 solid") && html.contains("series c1 dashed"));
     }
 
@@ -438,7 +443,9 @@ pub(crate) mod tests {
         {
             assert!(html.contains(&format!("<dt>{name}</dt><dd>{value}</dd>")), "{name} in {html}");
         }
-        assert!(html.contains("<th scope=\"row\">late ticks</th><td data-column=\"value\">3</td>"));
+        assert!(html.contains(
+            "<th scope=\"row\" class=\"short\">late ticks</th><td data-column=\"value\" class=\"short\">3</td>"
+        ));
         assert!(html.contains("echo against ws://h/&lt;echo&gt;"));
     }
 

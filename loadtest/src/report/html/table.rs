@@ -8,9 +8,13 @@ use super::svg::escape;
 
 /// Columns that fit on a phone.
 const TIGHT: usize = 3;
+/// Columns that fit on half of a page.
+pub(super) const HALF: usize = 5;
+/// Characters of a line of a cell that are not parted.
+const SHORT_CHARS: usize = 24;
 
-/// A table. The first cell of each row is its name. Where a table of many columns does not fit, on a phone, each row is a
-/// block of its own and its cells have their columns' names before them.
+/// A table. The first cell of each row is its name; a cell may have several lines. Where a table of many columns does not
+/// fit, each row is a block of its own and its cells have their columns' names before them.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Names of the columns, that of the rows' names first.
@@ -58,7 +62,11 @@ pub struct Interval {
 
 /// The table.
 pub(super) fn table(table: &Table) -> String {
-    let class = if table.columns.len() > TIGHT { "stacked" } else { "tight" };
+    let class = match table.columns.len() {
+        ..=TIGHT => "tight",
+        ..=HALF => "stacked",
+        _ => "broad",
+    };
     let mut html = format!("<table class=\"{class}\"><thead><tr>");
     for column in &table.columns {
         let _ = write!(html, "<th scope=\"col\">{}</th>", escape(column));
@@ -68,10 +76,12 @@ pub(super) fn table(table: &Table) -> String {
         let class = row.tone.map_or(String::new(), |tone| format!(" class=\"{}\"", tone.class()));
         let _ = write!(html, "<tr{class}>");
         for (index, (cell, column)) in row.cells.iter().zip(&table.columns).enumerate() {
+            let is_short = cell.lines().all(|line| line.chars().count() <= SHORT_CHARS);
+            let class = if is_short { " class=\"short\"" } else { "" };
             let (cell, column) = (escape(cell), escape(column));
             let _ = match index {
-                0 => write!(html, "<th scope=\"row\">{cell}</th>"),
-                _ => write!(html, "<td data-column=\"{column}\">{cell}</td>"),
+                0 => write!(html, "<th scope=\"row\"{class}>{cell}</th>"),
+                _ => write!(html, "<td data-column=\"{column}\"{class}>{cell}</td>"),
             };
         }
         html += "</tr>";
@@ -134,8 +144,26 @@ mod tests {
             columns: vec!["round".into(), "a<b".into()],
             rows: vec![Row { cells: vec!["1".into(), "<7>".into()], tone: Some(Tone::Void) }],
         });
-        assert!(html.contains("<tr class=\"void\"><th scope=\"row\">1</th>"), "{html}");
-        assert!(html.contains("<td data-column=\"a&lt;b\">&lt;7&gt;</td>"), "{html}");
+        assert!(html.contains("<tr class=\"void\"><th scope=\"row\" class=\"short\">1</th>"), "{html}");
+        assert!(html.contains("<td data-column=\"a&lt;b\" class=\"short\">&lt;7&gt;</td>"), "{html}");
+    }
+
+    #[test]
+    fn the_more_columns_a_table_has_the_sooner_it_is_stacked_and_long_cells_may_be_parted() {
+        let with = |columns: usize, cell: &str| {
+            table(&Table {
+                columns: vec!["c".into(); columns],
+                rows: vec![Row { cells: vec![cell.to_owned(); columns], tone: None }],
+            })
+        };
+        for (columns, class) in [(3, "tight"), (4, "stacked"), (5, "stacked"), (6, "broad")] {
+            assert!(with(columns, "x").starts_with(&format!("<table class=\"{class}\">")));
+        }
+        let long = "a sentence of more than twenty characters";
+        assert!(
+            with(2, "12.3 us\n11.1 us to 200 us").contains("class=\"short\"")
+                && !with(2, long).contains("class=\"short\"")
+        );
     }
 
     #[test]
