@@ -116,7 +116,7 @@ fn a_server_that_never_answers_is_waited_for_no_longer_than_said() {
 #[test]
 fn what_was_measured_until_the_server_died_is_reported() {
     each_against(
-        &Behavior { ending: Some(Ending::Dies(100)), ..Behavior::default() },
+        &Behavior { ending: Some(Ending::Dies(1000)), ..Behavior::default() },
         &[
             ("echo {url}/echo --connections 2 --seconds 30", &[FAULTY]),
             ("echo {url}/echo --connections 2 --rate 2000 --seconds 30", &FAULTY_OR_VOID),
