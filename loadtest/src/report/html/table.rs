@@ -63,8 +63,8 @@ pub struct Interval {
 /// The table.
 pub(super) fn table(table: &Table) -> String {
     let class = match table.columns.len() {
-        ..=TIGHT => "tight",
-        ..=HALF => "stacked",
+        columns if columns <= TIGHT => "tight",
+        columns if columns <= HALF => "stacked",
         _ => "broad",
     };
     let mut html = format!("<table class=\"{class}\"><thead><tr>");
