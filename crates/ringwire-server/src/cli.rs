@@ -244,9 +244,13 @@ pub struct EchoConfig {
 /// How to publish, as written.
 #[derive(Clone, Debug, Args)]
 pub struct PublishConfig {
-    /// For example ws://127.0.0.1:8080/pub/chat
+    /// For example ws://127.0.0.1:8080/pub/chat, or, with --ndjson, ws://127.0.0.1:8080/connect
     #[arg(value_name = "URL")]
     pub url: String,
+    /// Speak the native protocol (docs/protocol.md): each line is what its `publish` takes, as in
+    /// {"topic":"chat","data":1}, and is acknowledged; one that is refused is told of, and the others go on
+    #[arg(long)]
+    pub ndjson: bool,
     /// How to connect.
     #[command(flatten)]
     pub connect: ConnectFlags,

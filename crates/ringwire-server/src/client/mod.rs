@@ -11,6 +11,7 @@ mod random;
 mod rate;
 mod record;
 mod reporter;
+mod requests;
 mod subscribe;
 mod trust;
 mod wire;

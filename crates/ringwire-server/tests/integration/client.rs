@@ -16,7 +16,7 @@ fn subscribe(server: &Server, target: &str, flags: &[&str]) -> Command {
 }
 
 /// Runs `ringwire publish` with this input; what it says, and its exit code.
-fn publish(server: &Server, target: &str, flags: &[&str], input: &[u8]) -> (Vec<String>, Option<i32>) {
+pub(crate) fn publish(server: &Server, target: &str, flags: &[&str], input: &[u8]) -> (Vec<String>, Option<i32>) {
     let (theirs, mut ours) = std::io::pipe().expect("a pipe");
     let mut command = ringwire();
     command.arg("publish").arg(format!("ws://{}{target}", server.address)).args(flags).stdin(theirs);

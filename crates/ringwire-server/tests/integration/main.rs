@@ -11,6 +11,7 @@ mod ingest;
 mod journal;
 mod lifecycle;
 mod native;
+mod ndjson;
 mod paths;
 mod rust_client;
 mod sse;
