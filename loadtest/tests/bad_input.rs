@@ -130,7 +130,7 @@ fn what_was_measured_until_the_server_died_is_reported() {
 #[test]
 fn a_server_that_stops_reading_ends_the_run_with_a_report() {
     each_against(
-        &Behavior { ending: Some(Ending::StopsReading(50)), ..Behavior::default() },
+        &Behavior { ending: Some(Ending::StopsReading(10)), ..Behavior::default() },
         &[
             ("echo {url}/echo --connections 2 --seconds 1", &[FAULTY]),
             ("echo {url}/echo --connections 2 --rate 2000 --seconds 1", &FAULTY_OR_VOID),
