@@ -90,7 +90,7 @@ impl ClientsOptions {
     pub fn new(connections_max: usize, clock: Clock) -> Self {
         Self {
             connections_max,
-            receive_buffers: 1024,
+            receive_buffers: 256,
             receive_buffer_bytes: 16 * 1024,
             clock,
             connecting_max: Self::CONNECTING_MAX,
