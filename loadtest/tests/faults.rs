@@ -5,18 +5,18 @@
 
 mod common;
 
-use common::faulty::{Behavior, Fault, FaultKind, Faulty, Truth};
+use common::faulty::{Behavior, Ending, Fault, FaultKind, Faulty, Truth};
 use common::ringload;
 use ringload::measure::Accounts;
 
-/// Runs of half a second with a rate, so that a fault does not slow down what follows. A payload of 97 bytes, so that
-/// corruption moves through all of it.
-const ECHO: [(&str, &str, &str); 2] = [
+/// Workloads with a rate, so that a fault does not slow down what follows, and closed loops that go on after some. A
+/// payload of 97 bytes, so that corruption moves through all of it.
+const RUNS: [(&str, &str, &str); 6] = [
     ("echo", "/echo", "--connections 2 --rate 4000 --bytes 97"),
     ("echo", "/echo", "--connections 2 --rate 4000 --bytes 97 --payload json"),
-];
-const PUBSUB: [(&str, &str, &str); 2] = [
+    ("echo", "/echo", "--connections 3 --depth 16 --messages 3000 --bytes 97"),
     ("fanout", "/", "--subscribers 3 --rate 1500 --bytes 97"),
+    ("fanout", "/", "--subscribers 3 --window 4 --bytes 97"),
     (
         "trading",
         "/",
@@ -56,7 +56,7 @@ fn counts(accounts: &Accounts) -> Counts {
 /// truth says they must be.
 fn each_against(kind: FaultKind, expected: impl Fn(&Truth) -> Counts + Sync) {
     std::thread::scope(|scope| {
-        for run in ECHO.into_iter().chain(PUBSUB) {
+        for run in RUNS {
             let expected = &expected;
             scope.spawn(move || {
                 let (accounts, truth) = against(kind, run);
@@ -102,4 +102,15 @@ fn each_corrupted_message_is_corrupted_wherever_the_byte_is() {
         assert!(truth.corrupted > 10, "{}", truth.corrupted);
         Counts { corrupted: truth.corrupted, arrived: out(truth, truth.corrupted), ..Counts::default() }
     });
+}
+
+#[test]
+fn a_server_that_hangs_up_ends_the_run_with_what_was_measured() {
+    let server = Faulty::start(Behavior { ending: Some(Ending::HangsUp(500)), ..Behavior::default() });
+    let flags = "--connections 1 --depth 2 --seconds 30 --warm-up 0 --settle 0";
+    let report = ringload("echo", &format!("{}/echo", server.url()), flags);
+    let (accounts, truth) = (&report.accounts, server.finish());
+    assert_eq!((truth.received, accounts.ended), (500, 1), "{accounts:?}");
+    assert!(accounts.arrived > 100 && accounts.arrived <= truth.held.len() as u64, "{accounts:?}");
+    assert_eq!((report.messages, accounts.lost), (accounts.arrived, accounts.expected - accounts.arrived));
 }
