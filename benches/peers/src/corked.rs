@@ -1,5 +1,7 @@
-//! A stream whose writes are gathered until its reader has nothing more to read, for libraries that write each frame by
-//! itself: what came in one read is answered in one write.
+//! A stream whose writes are gathered until its reader has nothing more to read: what came in one read is answered in one
+//! write, also by libraries that write or flush each frame by itself.
+//!
+//! For who reads on after each write. A flush is left to the next read that finds nothing.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -47,10 +49,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Corked<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_pending()
-            && let Poll::Ready(Err(error)) = self.poll_write_out(context)
-        {
-            return Poll::Ready(Err(error));
+        if read.is_pending() {
+            let written = self.poll_write_out(context)?;
+            let flushed = written.is_ready().then(|| Pin::new(&mut self.stream).poll_flush(context));
+            if let Some(Poll::Ready(Err(error))) = flushed {
+                return Poll::Ready(Err(error));
+            }
         }
         read
     }
@@ -81,9 +85,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_out(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
