@@ -107,7 +107,8 @@ impl Reading {
             elapsed: self.at.since(start.at),
             server,
             own_cpu,
-            own_busiest: busiest(&self.own_threads, &start.own_threads),
+            // The two are not read at the same moment.
+            own_busiest: busiest(&self.own_threads, &start.own_threads).min(own_cpu),
             others_cpu: self.cores.busy().saturating_sub(start.cores.busy()).saturating_sub(known),
             cores: self.cores.since(&start.cores),
         }
