@@ -185,3 +185,22 @@ fn spread_connections_come_from_addresses_of_their_own() {
         assert!(from.is_loopback() && from != Ipv4Addr::LOCALHOST, "{from}");
     });
 }
+
+#[test]
+fn one_that_cannot_be_opened_gives_way_to_the_next() {
+    let (listener, door) = listen("ws");
+    let mut options = ClientsOptions::new(4, Clock::start());
+    options.connecting_max = 1;
+    let mut clients = Clients::new(options).expect("io_uring");
+    let mut ear = Ear::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..3).for_each(|_| read_some(&mut listener.accept().expect("a client").0));
+            shake_hands(&mut listener.accept().expect("a client").0);
+        });
+        let door = Arc::new(door);
+        let links = [(); 4].map(|()| clients.outbox().open(&door));
+        until(&mut clients, &mut ear, |ear| ear.open == [links[3]]);
+        assert!(links[..3].iter().all(|link| matches!(ear.ends.get(link), Some(End::NotOpened(_)))));
+    });
+}
