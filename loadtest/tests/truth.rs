@@ -2,9 +2,12 @@
 //! the report's percentiles are the server's own.
 //!
 //! What a client sees is what the server held plus the way there and back. The way is measured too, by a run against the
-//! same server that holds nothing, and its median is added to the truth: the tails of the way are the machine's and are
-//! left in the comparison. So a figure may differ by 2 %, or by 20 us where that is more: at 200 us it is a tenth, at
-//! 5 ms the 2 % are 100 us.
+//! same server that holds each message for 200 us: its median, seen less held, is added to the truth. The tails of the
+//! way are the machine's and are left in the comparison. A figure may differ by 2 %, or by 20 us where that is more.
+//!
+//! Short holds show that the figures are exact: of 200 us and 5 ms, 20 and 100 us may be missing; there the median and
+//! the 99th percentile are compared, since what a core does of its own now and then is more than that. Long holds, of
+//! 20 and 150 ms, have room for it, and are compared up to the maximum. So is a stall.
 //!
 //! The server spins on one core and the generator runs on the other: what else runs there shows in both and spoils the
 //! comparison, so those that compare are measurements, and each may be tried again.
@@ -23,8 +26,10 @@ use ringwire_ring::linux::allowed_cores;
 /// By how much a figure may differ: a share of it, or so many nanoseconds if that is more.
 const SHARE_MAX: f64 = 0.02;
 const NANOS_MAX: f64 = 20_000.0;
-/// What is compared; the last is the maximum.
+/// What is printed, and compared of long holds; the last is the maximum.
 const PERCENTILES: [f64; 4] = [50.0, 99.0, 99.9, 100.0];
+/// How many of them are compared of short holds.
+const SHORT: usize = 2;
 /// A measurement beside other work may fail; so often in a row it may not.
 const TRIES: usize = 4;
 
@@ -43,13 +48,13 @@ struct Run {
 
 const WARM_UP: f64 = 0.5;
 
-const OPEN: Run = Run { workload: "echo", path: "/echo", flags: "--connections 10 --rate 500", seconds: 4.0 };
+const OPEN: Run = Run { workload: "echo", path: "/echo", flags: "--connections 50 --rate 500", seconds: 4.0 };
 const CLOSED: Run = Run { workload: "echo", path: "/echo", flags: "--connections 4", seconds: 4.0 };
-const FANOUT: Run = Run { workload: "fanout", path: "/", flags: "--subscribers 8 --rate 80", seconds: 4.0 };
+const FANOUT: Run = Run { workload: "fanout", path: "/", flags: "--subscribers 16 --rate 40", seconds: 4.0 };
 const TRADING: Run = Run {
     workload: "trading",
     path: "/",
-    flags: "--subscribers 8 --topics 6 --publishers 6 --rate 120 --opening 1 --news-every 0",
+    flags: "--subscribers 16 --topics 6 --publishers 6 --rate 120 --opening 1 --news-every 0",
     seconds: 4.0,
 };
 
@@ -71,10 +76,10 @@ impl Run {
         truth.latencies(nanos(WARM_UP), nanos(WARM_UP + self.seconds))
     }
 
-    /// Runs it against a server that holds nothing, and against one that does.
+    /// Runs it against a server that holds everything for a moment, and against the one that is asked for.
     fn compare(self, hold: Hold, stall: Option<Stall>) -> Compared {
-        let (baseline, _) = self.against(Hold::None, None);
-        let way = baseline.latency().percentile(50.0);
+        let (baseline, truth) = self.against(MOMENT, None);
+        let way = baseline.latency().percentile(50.0).saturating_sub(self.held(&truth).percentile(50.0));
         let (report, truth) = self.against(hold, stall);
         assert!(report.accounts.are_clean(), "{:?}", report.accounts);
         let (said, held) = (report.latency(), self.held(&truth));
@@ -87,12 +92,15 @@ impl Run {
         Compared { counts, pairs }
     }
 
-    /// Asserts that the report says what the server did. Both are printed.
-    fn says_the_truth(self, hold: Hold, stall: Option<Stall>) {
-        let is_right = (0..TRIES).any(|_| self.compare(hold, stall).is_right());
+    /// Asserts that so many of the report's percentiles say what the server did. All are printed.
+    fn says_the_truth(self, hold: Hold, stall: Option<Stall>, percentiles: usize) {
+        let is_right = (0..TRIES).any(|_| self.compare(hold, stall).is_right(percentiles));
         assert!(is_right, "{self:?}, {hold:?}, {stall:?}: the report differs from the truth, as printed above");
     }
 }
+
+/// Both sides sleep for a moment between messages, as they do when more is held: who never sleeps is quicker.
+const MOMENT: Hold = Hold::Constant(Duration::from_micros(200));
 
 /// What a report says, and what is true.
 struct Compared {
@@ -103,36 +111,42 @@ struct Compared {
 }
 
 impl Compared {
-    fn is_right(&self) -> bool {
+    fn is_right(&self, percentiles: usize) -> bool {
         let is_near = |&(said, is): &(u64, u64)| said.abs_diff(is) as f64 <= (is as f64 * SHARE_MAX).max(NANOS_MAX);
-        (self.counts.0 / self.counts.1 - 1.0).abs() <= SHARE_MAX && self.pairs.iter().all(is_near)
+        (self.counts.0 / self.counts.1 - 1.0).abs() <= SHARE_MAX && self.pairs[..percentiles].iter().all(is_near)
     }
 }
 
 const CONSTANT: Hold = Hold::Constant(ms(5));
 const BIMODAL: Hold = Hold::Bimodal { usual: Duration::from_micros(200), rare: ms(5), rare_percent: 10 };
+const LONG: Hold = Hold::Constant(ms(150));
+const LONG_BIMODAL: Hold = Hold::Bimodal { usual: ms(20), rare: ms(150), rare_percent: 10 };
+
+/// Short and long holds, each constant and bimodal.
+fn says_the_truth(run: Run) {
+    run.says_the_truth(LONG, None, PERCENTILES.len());
+    run.says_the_truth(LONG_BIMODAL, None, PERCENTILES.len());
+    run.says_the_truth(CONSTANT, None, SHORT);
+    run.says_the_truth(BIMODAL, None, SHORT);
+}
 
 #[test]
 #[ignore = "measurement on two quiet cores, run by cargo xtask test"]
 fn an_open_loop_says_what_the_server_did() {
-    OPEN.says_the_truth(CONSTANT, None);
-    OPEN.says_the_truth(BIMODAL, None);
+    says_the_truth(OPEN);
 }
 
 #[test]
 #[ignore = "measurement on two quiet cores, run by cargo xtask test"]
 fn a_closed_loop_says_what_the_server_did() {
-    CLOSED.says_the_truth(CONSTANT, None);
-    CLOSED.says_the_truth(BIMODAL, None);
+    says_the_truth(CLOSED);
 }
 
 #[test]
 #[ignore = "measurement on two quiet cores, run by cargo xtask test"]
 fn deliveries_to_subscribers_are_as_late_as_the_server_made_them() {
-    FANOUT.says_the_truth(CONSTANT, None);
-    FANOUT.says_the_truth(BIMODAL, None);
-    TRADING.says_the_truth(CONSTANT, None);
-    TRADING.says_the_truth(BIMODAL, None);
+    says_the_truth(FANOUT);
+    says_the_truth(TRADING);
 }
 
 /// 200 ms every 5 s.
@@ -142,8 +156,8 @@ const STALL: Stall = Stall { first: ms(2_500), lasts: ms(200), every: Some(ms(5_
 #[ignore = "measurement on two quiet cores, run by cargo xtask test"]
 fn a_stall_is_seen_by_all_that_were_due_in_it_and_a_closed_loop_hides_it() {
     let open = Run { seconds: 10.0, ..OPEN };
-    open.says_the_truth(Hold::Constant(ms(1)), Some(STALL));
-    Run { seconds: 10.0, ..FANOUT }.says_the_truth(Hold::Constant(ms(1)), Some(STALL));
+    open.says_the_truth(Hold::Constant(ms(1)), Some(STALL), PERCENTILES.len());
+    Run { seconds: 10.0, ..FANOUT }.says_the_truth(Hold::Constant(ms(1)), Some(STALL), PERCENTILES.len());
     let closed = Run { seconds: 10.0, ..CLOSED };
     let (report, _) = closed.against(Hold::Constant(ms(1)), Some(STALL));
     let at = |percent| report.latency().percentile(percent);
