@@ -7,6 +7,7 @@ mod common;
 
 use common::faulty::{Behavior, Fault, FaultKind, Faulty};
 use common::ringload;
+use ringload::cli::{CommandLine, Task};
 
 const BRIEF: &str = "--seconds 0.5 --warm-up 0.1 --settle 0.1 --threads 3";
 
@@ -51,4 +52,32 @@ fn a_market_whose_gateways_and_subscribers_are_on_different_threads_loses_nothin
     assert!(report.accounts.are_clean() && report.accounts.expected > 200, "{:?}", report.accounts);
     let counts: Vec<u64> = report.series.iter().map(|series| series.corrected.count()).collect();
     assert!(counts.len() == 2 && counts.iter().all(|&count| count > 10), "{counts:?}");
+}
+
+#[test]
+fn threads_without_a_part_are_not_started() {
+    let server = Faulty::start(Behavior::default());
+    let url = format!("{}/echo", server.url());
+    let brief = BRIEF.replace("--threads 3", "--threads 4");
+    for pace in ["--depth 1", "--rate 300"] {
+        let report = ringload("echo", &url, &format!("{brief} --connections 2 {pace}"));
+        assert!(report.accounts.are_clean() && report.messages > 50, "{pace}: {:?}", report.accounts);
+    }
+}
+
+#[test]
+fn a_run_that_ends_early_counts_nothing_behind_its_end() {
+    let server = Faulty::start(Behavior::default());
+    let url = format!("{}/echo", server.url());
+    let report = ringload("echo", &url, "--connections 4 --depth 32 --messages 300 --warm-up 0.1 --settle 0.1");
+    assert!(report.accounts.are_clean() && report.accounts.expected >= 428, "{:?}", report.accounts);
+    assert!((300..428).contains(&report.messages), "{}", report.messages);
+}
+
+#[test]
+fn an_objective_of_what_is_not_measured_is_refused_before_the_run() {
+    let words = ["echo", "ws://127.0.0.1:1/echo", "--slo", "spread.p99<1ms"].map(str::to_owned);
+    let Task::Run(job) = CommandLine::parse(&words).expect("a command line").task else { panic!("not a run") };
+    let fault = job.run().expect_err("it is refused");
+    assert!(fault.contains("no spread is measured here"), "{fault}");
 }

@@ -90,6 +90,11 @@ impl Recorder {
         self.found.timeline = Timeline::new(&names, span);
     }
 
+    /// The run ends early: so does the measured interval.
+    pub fn stop(&mut self, at: Instant) {
+        self.span.measure_to = self.span.measure_to.min(at);
+    }
+
     /// The span that was started.
     pub fn span(&self) -> Span {
         self.span

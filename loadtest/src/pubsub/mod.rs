@@ -240,6 +240,14 @@ impl Model for PubSub {
         }
     }
 
+    fn has_spread(&self) -> bool {
+        self.common.hearers.iter().any(|&hearers| hearers > 1)
+    }
+
+    fn parts_max(&self) -> usize {
+        self.common.scenario.sessions.len()
+    }
+
     fn connections_max(&self, share: Share) -> usize {
         // A session has a connection for each topic at most, in either direction.
         let scenario = &self.common.scenario;

@@ -314,7 +314,8 @@ impl Worker for PubSubWorker {
         self.is_over || (self.open == 0 && nobody_comes)
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, at: Instant) {
+        self.found.recorder.stop(at);
         self.count_unsent();
         // What would follow once a session is there is not sent.
         self.members.iter_mut().for_each(|member| member.pending.clear());

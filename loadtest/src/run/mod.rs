@@ -25,7 +25,7 @@ use crate::clients::{ClientsOptions, Outbox, Workload};
 use crate::json::Json;
 use crate::live::{self, Live, Progress, Snapshot};
 use crate::measure::{
-    Accounts, Beat, Cost, CpuSample, Histogram, Loop, Process, Pulse, Recorded, Recorder, Sampler, Span,
+    Accounts, Beat, Cost, CpuSample, Facts, Histogram, Loop, Process, Pulse, Recorded, Recorder, Sampler, Span,
 };
 use crate::report::Report;
 use crate::slo::Slo;
@@ -109,6 +109,16 @@ pub trait Model: Sync {
     /// What is wrong with the options.
     fn worker(&self, share: Share, recorder: Recorder) -> Result<Self::Worker, String>;
 
+    /// Whether it is measured how far apart the first and the last get the same message.
+    fn has_spread(&self) -> bool {
+        false
+    }
+
+    /// How many threads can have a part in it; more are not started.
+    fn parts_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Further findings, from what all threads found.
     fn findings(&self, merged: &Finding) -> Vec<(&'static str, Json)> {
         let _ = merged;
@@ -133,8 +143,8 @@ pub trait Worker: Workload {
     /// Nothing more can come of going on.
     fn is_over(&self) -> bool;
 
-    /// The span is over: it sends no more.
-    fn stop(&mut self) {}
+    /// The span is over, or the run is, at this instant: it sends no more, and what arrives does not count for throughput.
+    fn stop(&mut self, at: Instant);
 
     /// No thread sends any more.
     fn all_stopped(&mut self) {}
@@ -210,11 +220,15 @@ impl Finding {
 /// # Errors
 /// Why it could not run. What a server does to messages is no error: the report has it.
 pub fn run<M: Model>(model: &M, load: &Load) -> Result<Report, String> {
-    load.slos.iter().try_for_each(|slo| slo.check(model.series(), true))?;
+    load.slos.iter().try_for_each(|slo| slo.check(model.series(), model.has_spread()))?;
+    let mut load = load.clone();
+    load.threads.truncate(model.parts_max());
+    let load = &load;
+    let facts = Facts::of_run(std::env::args().collect(), load.seed);
     let clock = Clock::start();
     let stage = Stage::new(clock, load.threads.len());
     let pulse = Arc::new(Pulse::default());
-    let (merged, cost) = std::thread::scope(|scope| {
+    let (merged, interval) = std::thread::scope(|scope| {
         let count = load.threads.len();
         let start = |index| {
             let (share, stage) = (Share { index, count }, &stage);
@@ -228,13 +242,22 @@ pub fn run<M: Model>(model: &M, load: &Load) -> Result<Report, String> {
             let found = thread.join().unwrap_or_else(|_| Err("a thread of the generator broke down".to_owned()));
             merged.merge(found?);
         }
-        let (cost, samples) = conducted?;
-        samples.into_iter().for_each(|sample| merged.recorded.timeline.sample(sample));
-        Ok::<_, String>((merged, cost))
+        let mut interval = conducted?;
+        interval.samples.drain(..).for_each(|sample| merged.recorded.timeline.sample(sample));
+        Ok::<_, String>((merged, interval))
     })?;
-    let mut report = Report::new(model, load, merged, cost);
-    report.judge(&load.slos)?;
+    let mut report = Report::new(model, load, facts, merged, interval.cost);
+    report.doubts.extend(interval.server_is_gone);
+    report.judge(&load.slos);
     Ok(report)
+}
+
+/// What the measured interval cost.
+struct Interval {
+    cost: Cost,
+    samples: Vec<CpuSample>,
+    /// Why the server could not be measured to the end.
+    server_is_gone: Option<String>,
 }
 
 /// Waits until all connections of all threads are ready.
@@ -269,13 +292,7 @@ fn wait_until_ready<M: Model>(
 }
 
 /// Gives the threads their span, and measures what it costs.
-fn conduct<M: Model>(
-    model: &M,
-    load: &Load,
-    clock: &Clock,
-    stage: &Stage,
-    pulse: &Pulse,
-) -> Result<(Cost, Vec<CpuSample>), String> {
+fn conduct<M: Model>(model: &M, load: &Load, clock: &Clock, stage: &Stage, pulse: &Pulse) -> Result<Interval, String> {
     let mut live = Live::on_stderr(load.progress);
     wait_until_ready(model, load, clock, stage, &mut live)?;
     let start = clock.now() + load.settle;
@@ -300,7 +317,10 @@ fn conduct<M: Model>(
         stage.sleep_until(span.measure_from.min(clock.now() + LIVE));
         show(clock.now(), None);
     }
-    let mut sampler = Sampler::start(load.server, span, clock.now())?;
+    let (mut sampler, mut gone) = match Sampler::start(load.server, span, clock.now()) {
+        Err(reason) if load.server.is_some() => (Sampler::start(None, span, clock.now())?, Some(reason)),
+        started => (started?, None),
+    };
     let mut samples: Vec<CpuSample> = Vec::new();
     while clock.now() < span.measure_to && !stage.is_over() {
         stage.sleep_until(span.measure_to.min(clock.now() + LIVE));
@@ -309,5 +329,6 @@ fn conduct<M: Model>(
     }
     let cost = sampler.stop(clock.now())?;
     live.clear();
-    Ok((cost, samples))
+    gone = gone.or_else(|| sampler.server_is_gone().map(str::to_owned));
+    Ok(Interval { cost, samples, server_is_gone: gone })
 }

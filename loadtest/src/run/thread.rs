@@ -114,7 +114,7 @@ impl Part<'_> {
             let until = due.min(look).min(end);
             self.turn(clients, worker, until)?;
         }
-        worker.stop();
+        worker.stop(clients.now());
         self.stage.stop();
         Ok(())
     }

@@ -186,11 +186,14 @@ impl Model for Echo {
     }
 
     fn kind(&self) -> Loop {
-        if self.options.messages.is_some() || matches!(self.options.pace, Pace::Depth(_)) {
-            Loop::Closed
-        } else {
-            Loop::Open
+        match self.options.pace {
+            Pace::Depth(_) => Loop::Closed,
+            Pace::Rate(_) => Loop::Open,
         }
+    }
+
+    fn parts_max(&self) -> usize {
+        self.options.connections
     }
 
     fn connections_max(&self, share: Share) -> usize {
@@ -444,7 +447,8 @@ impl Worker for EchoWorker {
         self.over.is_some() || self.all_ended()
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, at: Instant) {
+        self.recorder.stop(at);
         self.sending = false;
         self.count_unsent();
     }

@@ -187,6 +187,10 @@ impl Worker for IdleWorker {
         self.span.map_or(now, |span| span.measure_to)
     }
 
+    fn stop(&mut self, at: Instant) {
+        self.recorder.stop(at);
+    }
+
     fn is_over(&self) -> bool {
         self.connections > 0 && self.open == 0
     }

@@ -456,7 +456,7 @@ pub(crate) mod tests {
         report.doubts.push("others busy".to_owned());
         report.accounts.lost = 4;
         let slos = ["p50<1us", "p99<1s"].map(|text| crate::slo::Slo::parse(text).unwrap());
-        report.judge(&slos).unwrap();
+        report.judge(&slos);
         let html = Page::from(&report).render();
         let at = |words: &str| html.find(words).unwrap_or_else(|| panic!("{words} in {html}"));
         let order = ["generator late", "4 lost", "p50&lt;1us", "others busy", "p99&lt;1s", "messages a second"];

@@ -259,7 +259,8 @@ impl Worker for StormWorker {
         self.is_over
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, at: Instant) {
+        self.recorder.stop(at);
         self.state = State::Stopped;
     }
 
