@@ -23,6 +23,8 @@ use super::record::{Entry, EntryKind, Opened, Record};
 
 /// `lost_from` while nothing is lost.
 const NONE_LOST: u64 = u64::MAX;
+/// No segment: they are numbered from 1.
+const NOWHERE: u64 = 0;
 
 /// What became of what a ticket was given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +181,7 @@ impl Journal {
             name: name.clone(),
             epoch,
             keyed,
-            declared: AtomicU64::new(0),
+            declared: AtomicU64::new(NOWHERE),
             generation: AtomicU64::new(self.tail().generation),
             is_gone: AtomicBool::new(false),
         });
@@ -330,7 +332,10 @@ impl Journal {
 
     /// Writing works again, from the beginning of segment `segment`: topics are to be written anew.
     pub(super) fn heal(&self, segment: u64) {
+        let topics = self.all_topics();
         let mut tail = self.tail();
+        // A segment that was begun in vain had the same number, and what declared a topic in it is gone.
+        topics.iter().for_each(|topic| topic.declared.store(NOWHERE, Ordering::Relaxed));
         tail.phase = Phase::Healing;
         tail.segment = segment;
     }

@@ -147,3 +147,19 @@ fn nothing_is_written_of_a_topic_after_it_was_let_go() {
         assert_eq!(life.journal.waiting_bytes(), 0);
     });
 }
+
+#[test]
+fn a_segment_that_is_begun_again_under_its_number_declares_its_topics_again() {
+    let scratch = Scratch::new("again");
+    live(&scratch.0, "", 1_000_000, End::Killed, async |life| {
+        life.say("a", "1");
+        for _ in 0..2 {
+            life.journal.fail_with("no space".to_owned());
+            life.journal.heal(7);
+            let mut checkpoint = Checkpoint::new(&life.journal, 7);
+            while checkpoint.step(&life.journal, &life.broker.hub) {}
+        }
+        let topics = replayed(&life.journal);
+        assert_eq!(topics.iter().map(|topic| topic.log.len()).collect::<Vec<_>>(), [1]);
+    });
+}
