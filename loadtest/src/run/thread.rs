@@ -81,6 +81,10 @@ impl Part<'_> {
         }
         self.stage.ready(self.share.index);
         loop {
+            // A connection that ends before the beginning is in no account: the run cannot begin.
+            if let Readiness::Failed(reason) = worker.readiness() {
+                return Err(reason);
+            }
             if let Some(span) = self.stage.span() {
                 worker.start(span);
                 return Ok(true);
