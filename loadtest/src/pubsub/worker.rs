@@ -26,6 +26,9 @@ const UNSENT_MAX: usize = 1 << 20;
 /// How soon a window is looked at again that another thread's deliveries may have opened.
 const WINDOW_LOOK: Duration = Duration::from_micros(200);
 
+/// What is said of a session that was to come and did not, though nothing was refused it.
+const NEVER_READY: &str = "a session was not ready by the end";
+
 /// A thread's part of a [`PubSub`](super::PubSub).
 pub struct PubSubWorker {
     pub(super) common: Arc<Common>,
@@ -236,6 +239,11 @@ impl PubSubWorker {
     fn settle(&mut self) {
         for member in &self.members {
             let is_slow = self.is_slow(member);
+            // It set out while there was time, and has had the patience of the end on top. A run that broke off has its
+            // reason already.
+            if member.is_to_come() && !is_slow && !self.is_over && self.span.is_some() {
+                self.found.accounts.count_end(NEVER_READY);
+            }
             for heard in member.heard.iter().filter(|_| !is_slow) {
                 let Some(track) = &heard.track else { continue };
                 // Who has left, or was cut off, is owed nothing behind what came last.
