@@ -8,7 +8,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::faulty::{Behavior, Faulty, Hold};
+use common::faulty::{Behavior, Ending, Faulty, Hold};
 use common::ringload;
 use ringload::adapter::path::Path;
 use ringload::cli::{self, Flags};
@@ -26,7 +26,19 @@ type Plot = Vec<(u64, What)>;
 /// Session 0 hears topic 0 all the time and publishes on topic 1, session 1 the other way round; whether it `comes_later`
 /// is the plot's. Session n has flow n. Also says when each set out that came, and how long it took.
 fn play(comes_later: bool, plot: Plot) -> (Report, Vec<(Duration, Duration)>) {
-    let server = Faulty::start(Behavior::default());
+    let (report, joined) = play_against(Behavior::default(), "0.6", comes_later, plot);
+    assert!(report.accounts.are_clean(), "{:?}", report.accounts);
+    (report, joined)
+}
+
+/// The same for so many seconds against a server that behaves so.
+fn play_against(
+    behavior: Behavior,
+    seconds: &str,
+    comes_later: bool,
+    plot: Plot,
+) -> (Report, Vec<(Duration, Duration)>) {
+    let server = Faulty::start(behavior);
     let place = Place { target: server.target("/"), adapter: Arc::new(Path) };
     let scenario = Scenario {
         topics: vec!["a".to_owned(), "b".to_owned()],
@@ -44,10 +56,9 @@ fn play(comes_later: bool, plot: Plot) -> (Report, Vec<(Duration, Duration)>) {
     let seen = Arc::clone(&joined);
     model.watch.joins = Some(1);
     model.watch.on_join = Some(Arc::new(move |set_out, took| seen.lock().expect("no panic").push((set_out, took))));
-    let mut flags = Flags::split(&["--seconds=0.6".to_owned(), "--progress=off".to_owned()]).expect("flags");
+    let mut flags = Flags::split(&[format!("--seconds={seconds}"), "--progress=off".to_owned()]).expect("flags");
     let load = cli::load(&mut flags, 5.0, 0.0).expect("a load");
     let report = run::run(&model, &load).unwrap_or_else(|reason| panic!("{reason}"));
-    assert!(report.accounts.are_clean(), "{:?}", report.accounts);
     let joined = joined.lock().expect("no panic").clone();
     (report, joined)
 }
@@ -111,6 +122,25 @@ fn one_who_left_is_not_told_what_comes_then() {
     plot.sort_by_key(|(at, _)| *at);
     let (report, _) = play(false, plot);
     assert!((15..35).contains(&count(&report, "delivery")), "{} of 50", count(&report, "delivery"));
+}
+
+#[test]
+fn one_whose_connection_fails_once_comes_back() {
+    // The server closes the connection that sent the first message: session 1's, to publish.
+    let behavior = Behavior { ending: Some(Ending::HangsUp(1)), ..Behavior::default() };
+    let plot = vec![(50, publish(1)), (250, What::Join(1)), (400, publish(1))];
+    let (report, joined) = play_against(behavior, "0.6", false, plot);
+    assert_eq!((report.accounts.ended, joined.len()), (1, 1), "{:?}", report.accounts);
+    assert_eq!(count(&report, "delivery"), 2, "{:?}", report.accounts);
+}
+
+#[test]
+fn one_who_is_not_ready_by_the_end_is_a_fault() {
+    // Nothing is read any more once session 0 has published: who comes then gets no answer.
+    let behavior = Behavior { ending: Some(Ending::StopsReading(1)), ..Behavior::default() };
+    let (report, joined) = play_against(behavior, "0.6", true, vec![(50, publish(0)), (200, What::Join(1))]);
+    assert_eq!((report.accounts.ended, joined.len()), (1, 0), "{:?}", report.accounts);
+    assert_eq!(report.accounts.ended_reason.as_deref(), Some("a session was not ready by the end"));
 }
 
 /// A game of two players, 20 states a second, against a server that keeps each message for so long.

@@ -47,6 +47,27 @@ impl PubSubWorker {
         }
     }
 
+    /// A session all of whose connections have ended is absent, whoever ended them, and comes again if it is to.
+    fn look_whether_gone(&mut self, place: usize, out: &mut Outbox<'_>) {
+        let member = &mut self.members[place];
+        if !member.lines.iter().all(|open| open.has_ended) {
+            return;
+        }
+        member.presence = Presence::Absent;
+        self.found.accounts.expected += member.retire();
+        match member.returns.take() {
+            Some(due) => {
+                let session = member.session;
+                self.join(session, due, out);
+            }
+            // What was due of who does not come is not sent.
+            None => {
+                member.pending.clear();
+                member.is_leaving = false;
+            }
+        }
+    }
+
     /// A sound payload came for a member.
     #[inline]
     fn on_payload(&mut self, place: usize, stamp: Stamp, bytes: usize, at: Instant) {
@@ -198,30 +219,27 @@ impl Workload for PubSubWorker {
         let member = &mut self.members[place];
         self.awaited -= usize::from(!member.lines[line].is_ready);
         member.lines[line].has_ended = true;
-        if member.presence == Presence::Leaving || matches!(end, End::Closed) {
-            if member.lines.iter().all(|open| open.has_ended) {
-                member.presence = Presence::Absent;
-                self.found.accounts.expected += member.retire();
-                if let Some(due) = member.returns.take() {
-                    let session = member.session;
-                    self.join(session, due, out);
+        let is_leaving = member.presence == Presence::Leaving;
+        if let End::NotOpened(reason) | End::Broken(reason) = end
+            && !is_leaving
+        {
+            match (is_slow, self.span) {
+                // A server may end those who read too slowly.
+                (true, Some(_)) => self.found.slow_ended += 1,
+                (false, Some(_)) => {
+                    // A session is whole or gone: it can come again once its other connections have ended too.
+                    member.presence = Presence::Leaving;
+                    member.lines.iter().filter(|open| !open.has_ended).for_each(|open| out.close(open.link));
+                    self.found.accounts.count_end(reason);
+                    // A window would wait for ever for what this one was to get.
+                    self.is_over |= matches!(self.common.source, super::Source::Window { .. });
+                }
+                (_, None) => {
+                    self.failed.get_or_insert_with(|| reason.clone());
+                    return;
                 }
             }
-            return;
         }
-        let (End::NotOpened(reason) | End::Broken(reason)) = end else { return };
-        match (is_slow, self.span) {
-            // A server may end those who read too slowly.
-            (true, Some(_)) => self.found.slow_ended += 1,
-            (false, Some(_)) => {
-                member.presence = Presence::Leaving;
-                self.found.accounts.count_end(reason);
-                // A window would wait for ever for what this one was to get.
-                self.is_over |= matches!(self.common.source, super::Source::Window { .. });
-            }
-            (_, None) => {
-                self.failed.get_or_insert_with(|| reason.clone());
-            }
-        }
+        self.look_whether_gone(place, out);
     }
 }
