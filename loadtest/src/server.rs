@@ -85,8 +85,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a free port of 127.0.0.1 and waits until it listens. With a `core`, the calling thread and
-    /// the server are pinned to it: the caller pins itself elsewhere afterwards.
+    /// Starts a server on a free port of 127.0.0.1 and waits until it listens. With a `core`, it is pinned to it; the
+    /// calling thread stays where it is.
     ///
     /// # Errors
     /// Why it did not start, or did not listen in time.
@@ -94,15 +94,18 @@ impl Server {
         let fault = |error: io::Error| format!("{}: {}: {error}", server.name, server.command[0]);
         let port = free_port().map_err(fault)?;
         let with_port = |text: &str| text.replace("{port}", &port.to_string());
-        if let Some(core) = core {
-            pin_to_core(core).map_err(|error| format!("core {core}: {error}"))?;
-        }
         let errors = nameless_file().map_err(fault)?;
         let arguments = server.command[1..].iter().map(|argument| with_port(argument));
         let mut command = Command::new(with_port(&server.command[0]));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(errors.try_clone().map_err(fault)?);
-        let child = command.spawn().map_err(fault)?;
+        // A process begins on the cores of the thread that starts it, so a thread of its own starts it.
+        let spawn = || match core.map(pin_to_core).transpose() {
+            Ok(_) => command.spawn().map_err(fault),
+            Err(error) => Err(format!("core {}: {error}", core.unwrap_or_default())),
+        };
+        let child = std::thread::scope(|scope| scope.spawn(spawn).join());
+        let child = child.unwrap_or_else(|_| Err("the thread that starts the server broke down".to_owned()))?;
         let mut this = Self { child, errors, url: with_port(&server.url) };
         this.wait_until_it_listens(port).map_err(|reason| format!("{}: {reason}", server.name))?;
         Ok(this)
@@ -187,6 +190,8 @@ fn nameless_file() -> io::Result<File> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ringwire_ring::linux::allowed_cores;
+
     use super::*;
 
     const URL: &str = "tcp://127.0.0.1:{port}";
@@ -248,6 +253,16 @@ pub(crate) mod tests {
         let own = std::env::current_exe().expect("a test knows its own file");
         let test = "--exact server::tests::plays_a_server --ignored --nocapture";
         format!("env '{ROLE}={{port}} {role}' '{}' {test}", own.display())
+    }
+
+    #[test]
+    fn who_starts_a_server_on_a_core_stays_where_it_is() {
+        let before = allowed_cores().unwrap();
+        let server = Server::start(&server(&player("waits")), Some(before[0])).unwrap();
+        assert_eq!(allowed_cores().unwrap(), before);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("its cores");
+        assert_eq!(cores.trim(), before[0].to_string());
     }
 
     #[test]

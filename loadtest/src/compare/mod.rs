@@ -220,14 +220,19 @@ fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
 /// Starts a server, measures it and ends it.
 fn measure(options: &CompareOptions, contender: &Contender) -> Result<Report, String> {
     let mut server = Server::start(&contender.server, options.server_core)?;
-    // The thread that coordinates is not to disturb the server.
-    if let Some(Some(core)) = options.load.threads.first() {
-        pin_to_core(*core).map_err(|error| format!("core {core}: {error}"))?;
-    }
     let target = Target::parse_with(&server.url, options.wire.clone())?;
     let place = Place { target, adapter: Arc::clone(&contender.adapter) };
     let load = Load { server: Some(server.process()?), ..options.load.clone() };
-    let result = options.workload.run(&place, &load);
+    // The thread that coordinates is not to disturb the server. It is one of its own: this one starts the next server,
+    // which is not to begin on a core of the generator.
+    let coordinate = || {
+        if let Some(Some(core)) = load.threads.first() {
+            pin_to_core(*core).map_err(|error| format!("core {core}: {error}"))?;
+        }
+        options.workload.run(&place, &load)
+    };
+    let result = std::thread::scope(|scope| scope.spawn(coordinate).join());
+    let result = result.unwrap_or_else(|_| Err("the thread that coordinates broke down".to_owned()));
     let end = server.end().map(|end| format!("the server died: {end}"));
     match (result, end) {
         (Ok(mut report), end) => {
@@ -241,6 +246,8 @@ fn measure(options: &CompareOptions, contender: &Contender) -> Result<Report, St
 
 #[cfg(test)]
 mod tests {
+    use ringwire_ring::linux::allowed_cores;
+
     use super::*;
 
     fn read(arguments: &[&str]) -> Result<CompareOptions, String> {
@@ -311,6 +318,15 @@ mod tests {
     fn each_round_measures_all_and_begins_with_another() {
         let orders: Vec<Vec<usize>> = (0..4).map(|round| order(round, 3).collect()).collect();
         assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
+    }
+
+    #[test]
+    fn who_compares_stays_on_all_its_cores_so_that_no_server_begins_on_the_generators() {
+        let before = allowed_cores().unwrap();
+        let (bad, core) = (format!("bad={}", crate::server::tests::player("dies")), before[0].to_string());
+        let arguments = ["echo", "--server", &bad, "--server", "good=x", "--server-core", &core, "--load-core", &core];
+        run(&read(&arguments).unwrap(), |_, _| ()).unwrap_err();
+        assert_eq!(allowed_cores().unwrap(), before);
     }
 
     #[test]
