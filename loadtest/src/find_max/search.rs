@@ -2,7 +2,8 @@
 //!
 //! By bisection on a logarithmic scale: from the rate that it begins with it doubles until the objective is missed (or
 //! halves until it is met), then tries the geometric mean of the highest rate that was met and the lowest that was not,
-//! until they are within [`RESOLUTION`] of each other. A single run may be lucky or disturbed, so a rate is tried until
+//! until they are within [`RESOLUTION`] of each other, or nothing can be tried between them: some workloads know only
+//! some rates, as those that are made of whole rooms. A single run may be lucky or disturbed, so a rate is tried until
 //! two runs of at most three agree. A void run, in which the generator was the bottleneck, bounds the search as a miss
 //! does, but then the result is a bound of the generator and is reported as one.
 //!
@@ -106,7 +107,8 @@ impl Trial {
     }
 }
 
-/// Searches from the rate `begin`. `probe` runs the load at a rate; `progress` is told of each run.
+/// Searches from the rate `begin`. `real` says at which rate a load runs that is asked for one, `probe` runs it there,
+/// and `progress` is told of each run.
 ///
 /// # Errors
 /// The first error of `probe`: a run that could not run ends the search.
@@ -115,6 +117,7 @@ impl Trial {
 /// If `begin` is not above 0.
 pub fn search(
     begin: f64,
+    real: impl Fn(f64) -> f64,
     mut probe: impl FnMut(f64) -> Result<Trial, String>,
     mut progress: impl FnMut(&Step),
 ) -> Result<Search, String> {
@@ -137,7 +140,7 @@ pub fn search(
             }
         }
     };
-    let found = bracket(begin, &mut settle)?;
+    let found = bracket(begin, &real, &mut settle)?;
     Ok(Search { found, steps })
 }
 
@@ -148,23 +151,31 @@ fn worst(steps: &[Step]) -> Trial {
 }
 
 /// Finds a met rate and one above it that is not, then halves the factor between them.
-fn bracket(begin: f64, settle: &mut impl FnMut(f64) -> Result<Trial, String>) -> Result<Found, String> {
+fn bracket(
+    begin: f64,
+    real: &impl Fn(f64) -> f64,
+    settle: &mut impl FnMut(f64) -> Result<Trial, String>,
+) -> Result<Found, String> {
     let (mut met, mut bound) = (None, None);
-    let mut rate = begin;
+    let mut rate = real(begin);
     loop {
         match settle(rate)? {
             Trial::Met(_) => met = Some(rate),
             other => bound = Some((rate, other)),
         }
         rate = match (met, &bound) {
-            (Some(met), None) if met * 2.0 > begin * GREATEST_SHARE => return Ok(Found::Unbounded { rate: met }),
-            (Some(met), None) => met * 2.0,
-            (None, Some((bound, trial))) if bound / 2.0 < begin * LEAST_SHARE => {
-                return Ok(nothing_met(*bound, trial));
-            }
-            (None, Some((bound, _))) => bound / 2.0,
-            (Some(met), Some((bound, _))) if bound / met > RESOLUTION => (met * bound).sqrt(),
-            (Some(met), Some((bound, trial))) => return Ok(between(met, *bound, trial)),
+            (Some(met), None) => match real(met * 2.0) {
+                next if met * 2.0 > begin * GREATEST_SHARE || next <= met => return Ok(Found::Unbounded { rate: met }),
+                next => next,
+            },
+            (None, Some((bound, trial))) => match real(bound / 2.0) {
+                next if bound / 2.0 < begin * LEAST_SHARE || next >= *bound => return Ok(nothing_met(*bound, trial)),
+                next => next,
+            },
+            (Some(met), Some((bound, trial))) => match real((met * bound).sqrt()) {
+                next if bound / met > RESOLUTION && met < next && next < *bound => next,
+                _ => return Ok(between(met, *bound, trial)),
+            },
             (None, None) => unreachable!("a rate is met or bounds"),
         };
     }
@@ -280,7 +291,23 @@ mod tests {
 
     fn run(begin: f64, probe: impl FnMut(f64) -> Trial) -> Search {
         let mut probe = probe;
-        search(begin, |rate| Ok(probe(rate)), |_| ()).unwrap()
+        search(begin, |rate| rate, |rate| Ok(probe(rate)), |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_load_of_whole_rooms_is_tried_at_rates_that_it_has_and_none_twice() {
+        let rooms = |rate: f64| (rate / 140.0).round().max(1.0) * 140.0;
+        let tried = |limit: f64| {
+            let probe = |rate: f64| Ok(if rate <= limit { met() } else { missed() });
+            let search = search(100.0, rooms, probe, |_| ()).unwrap();
+            (search.found, search.steps.iter().map(|step| step.rate / 140.0).collect::<Vec<_>>())
+        };
+        let (found, rates) = tried(420.0);
+        assert_eq!(found, Found::Sustained { rate: 420.0, missed_at: 560.0 });
+        assert_eq!(rates, [1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 3.0, 3.0]);
+        let (found, rates) = tried(1.0);
+        assert_eq!(found, Found::NotSustainable { least: 140.0, why: "p99 9 ms".to_owned() });
+        assert_eq!(rates, [1.0, 1.0]);
     }
 
     #[test]
@@ -312,6 +339,7 @@ mod tests {
         let mut rates = Vec::new();
         let fault = search(
             10.0,
+            |rate| rate,
             |rate| {
                 rates.push(rate);
                 trials.next().ok_or_else(|| "the server is gone".to_owned())
@@ -356,8 +384,12 @@ mod tests {
     #[test]
     fn every_run_is_told_and_written() {
         let mut told = Vec::new();
-        let search =
-            search(10.0, |rate| Ok(if rate < 15.0 { met() } else { missed() }), |step| told.push(step.clone()));
+        let search = search(
+            10.0,
+            |rate| rate,
+            |rate| Ok(if rate < 15.0 { met() } else { missed() }),
+            |step| told.push(step.clone()),
+        );
         let search = search.unwrap();
         assert_eq!(told, search.steps);
         let json = search.to_json("p99<5ms").to_string();
