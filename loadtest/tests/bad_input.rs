@@ -128,6 +128,16 @@ fn what_was_measured_until_the_server_died_is_reported() {
 }
 
 #[test]
+fn rounds_that_ran_are_reported_though_a_later_one_could_not_run() {
+    // A run publishes some 60 messages, so the server dies in the third and the fourth finds nobody.
+    each_against(
+        &Behavior { ending: Some(Ending::Dies(150)), ..Behavior::default() },
+        &[("slow {url} --subscribers 5 --slow-share 20% --rate 200 --seconds 0.3", &FAULTY_OR_VOID)],
+        |outcome| outcome.stdout.contains("p99_us_beside_slow") && outcome.stdout.contains("round 2 could not run"),
+    );
+}
+
+#[test]
 fn a_server_that_stops_reading_ends_the_run_with_a_report() {
     each_against(
         &Behavior { ending: Some(Ending::StopsReading(10)), ..Behavior::default() },

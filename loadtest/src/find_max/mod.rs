@@ -29,7 +29,7 @@ pub struct FindMax {
 /// Searches with runs of a job. `progress` is told of each.
 ///
 /// # Errors
-/// If the workload has no rate, or a run cannot run.
+/// If the workload has no rate, or the first run cannot run.
 pub fn run(job: &Job, slo: &Slo, progress: impl FnMut(&Step)) -> Result<FindMax, String> {
     let begin = job.workload.rate().unwrap_or(BEGIN);
     if job.workload.at_rate(begin).is_none() {

@@ -111,7 +111,7 @@ impl Trial {
 /// and `progress` is told of each run.
 ///
 /// # Errors
-/// The first error of `probe`: a run that could not run ends the search.
+/// An error of the first `probe`. Once a load has run, one that cannot run was asked too much: its rate is missed.
 ///
 /// # Panics
 /// If `begin` is not above 0.
@@ -126,7 +126,11 @@ pub fn search(
     let mut settle = |rate: f64| -> Result<Trial, String> {
         let from = steps.len();
         loop {
-            let step = Step { rate, trial: probe(rate)? };
+            let trial = match probe(rate) {
+                Err(reason) if !steps.is_empty() => Trial::Missed(format!("could not run: {reason}")),
+                trial => trial?,
+            };
+            let step = Step { rate, trial };
             progress(&step);
             let outcome = step.trial.outcome();
             let agrees = steps[from..].iter().any(|before: &Step| before.trial.outcome() == outcome);
@@ -335,19 +339,29 @@ mod tests {
 
     #[test]
     fn two_of_at_most_three_runs_decide_a_rate() {
-        let mut trials = [missed(), met(), met(), missed(), missed()].into_iter();
+        let mut trials = [missed(), met(), met(), missed(), missed(), met(), met()].into_iter();
         let mut rates = Vec::new();
-        let fault = search(
+        let search = search(
             10.0,
             |rate| rate,
             |rate| {
                 rates.push(rate);
-                trials.next().ok_or_else(|| "the server is gone".to_owned())
+                Ok(trials.next().unwrap_or_else(missed))
             },
             |_| (),
         );
-        assert_eq!(rates, [10.0, 10.0, 10.0, 20.0, 20.0, (10.0f64 * 20.0).sqrt()]);
-        assert_eq!(fault.unwrap_err(), "the server is gone");
+        let middle = (10.0f64 * 20.0).sqrt();
+        assert_eq!(rates[..8], [10.0, 10.0, 10.0, 20.0, 20.0, middle, middle, (middle * 20.0).sqrt()]);
+        assert!(matches!(search.unwrap().found, Found::Sustained { rate, .. } if rate == middle));
+    }
+
+    #[test]
+    fn a_run_that_cannot_run_misses_its_rate_but_the_first_is_an_error() {
+        let probe = |rate: f64| if rate <= 50.0 { Ok(met()) } else { Err("refused".to_owned()) };
+        let found = search(10.0, |rate| rate, probe, |_| ()).unwrap();
+        assert!(matches!(found.found, Found::Sustained { rate, .. } if rate <= 50.0), "{:?}", found.found);
+        assert!(found.steps.iter().any(|step| step.trial == Trial::Missed("could not run: refused".to_owned())));
+        assert_eq!(search(100.0, |rate| rate, probe, |_| ()).unwrap_err(), "refused");
     }
 
     #[test]
