@@ -276,6 +276,8 @@ mod tests {
             ("fanout ws://127.0.0.1:1 --window 0", "at least 1"),
             ("fanout ws://127.0.0.1:1 --rate nan", "0 or more"),
             ("trading ws://127.0.0.1:1 --topics 2 --topics-each 3", "only 2 topics"),
+            ("trading ws://127.0.0.1:1 --news-every 1e20", "--news-every"),
+            ("trading ws://127.0.0.1:1 --burst-seconds 1e20", "--burst-seconds"),
             ("trading ws://127.0.0.1:1 --trace /does/not/exist", "/does/not/exist"),
             ("echo ws://127.0.0.1:1 --seconds 0", "--seconds 0"),
             ("echo ws://127.0.0.1:1 --core x", "--core x"),

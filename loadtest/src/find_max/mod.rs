@@ -29,11 +29,14 @@ pub struct FindMax {
 /// Searches with runs of a job. `progress` is told of each.
 ///
 /// # Errors
-/// If the workload has no rate, or the first run cannot run.
+/// If the workload has no rate, or one of 0, or the first run cannot run.
 pub fn run(job: &Job, slo: &Slo, progress: impl FnMut(&Step)) -> Result<FindMax, String> {
     let begin = job.workload.rate().unwrap_or(BEGIN);
     if job.workload.at_rate(begin).is_none() {
         return Err("--find-max: this workload has no rate to search".to_owned());
+    }
+    if begin <= 0.0 {
+        return Err("--find-max: the search begins at --rate, which must be above 0".to_owned());
     }
     let mut load = job.load.clone();
     load.slos.insert(0, slo.clone());
@@ -88,6 +91,7 @@ impl FindMax {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{CommandLine, Task};
     use crate::report::html::Page;
     use crate::report::html::of_report::tests::report;
 
@@ -108,6 +112,19 @@ mod tests {
         assert!(matches!(&missed, Trial::Missed(words) if words.contains("p50<1us: 20.0 us")), "{missed:?}");
         let lost = judged(&["p99<1ms"], |report| report.accounts.lost = 3);
         assert!(matches!(&lost, Trial::Missed(words) if words.contains("3 lost")), "{lost:?}");
+    }
+
+    #[test]
+    fn a_search_that_has_no_rate_to_begin_with_is_refused() {
+        for (arguments, words) in
+            [("fanout ws://127.0.0.1:1 --rate 0", "above 0"), ("idle ws://127.0.0.1:1", "no rate")]
+        {
+            let arguments = format!("{arguments} --find-max loss<=0%");
+            let line = CommandLine::parse(&arguments.split(' ').map(str::to_owned).collect::<Vec<_>>()).unwrap();
+            let Task::FindMax(job, slo) = line.task else { panic!("no search") };
+            let fault = run(&job, &slo, |_| ()).unwrap_err();
+            assert!(fault.contains(words), "{fault}");
+        }
     }
 
     #[test]

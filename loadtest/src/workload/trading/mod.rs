@@ -81,6 +81,8 @@ impl TradingOptions {
     pub fn read(flags: &mut Flags) -> Result<Self, String> {
         let trace = flags.text("trace").map(PathBuf::from);
         let speed = flags.above_zero("speed", 1.0)?;
+        let news_every = flags.seconds("news-every", 5.0)?;
+        let fade = flags.seconds("burst-seconds", 0.25)?.max(Duration::from_millis(1));
         let trace = trace.map(|path| Ok::<_, String>((path.clone(), Arc::new(Trace::read(&path)?)))).transpose()?;
         let at_least_zero = |name: &str, number: f64| {
             let fits = number.is_finite() && number >= 0.0;
@@ -90,9 +92,9 @@ impl TradingOptions {
         let zipf = number("zipf", 1.0)?;
         let bursts = Bursts {
             opening: number("opening", 5.0)?.max(1.0),
-            news_every: Duration::from_secs_f64(number("news-every", 5.0)?),
+            news_every,
             news: number("news", 10.0)?.max(1.0),
-            fade: Duration::from_secs_f64(number("burst-seconds", 0.25)?.max(0.001)),
+            fade,
         };
         let options = Self {
             topics: trace.as_ref().map_or(flags.at_least_one("topics", 20)?, |(_, trace)| trace.topics.len()),
