@@ -45,6 +45,15 @@ fn echoes_of_all_threads_add_up() {
 }
 
 #[test]
+fn so_many_messages_are_those_of_all_threads_together() {
+    let server = Faulty::start(Behavior::default());
+    // One thread has two of the connections, and so twice as many echoes as each other.
+    let flags = "--seconds 20 --warm-up 0 --settle 0.1 --threads 3 --connections 4 --messages 3000";
+    let report = ringload("echo", &format!("{}/echo", server.url()), flags);
+    assert!(report.messages >= 3000 && report.cost.elapsed.as_secs() < 10, "{}", report.to_text());
+}
+
+#[test]
 fn a_market_whose_gateways_and_subscribers_are_on_different_threads_loses_nothing() {
     let server = Faulty::start(Behavior::default());
     let flags = format!("{BRIEF} --topics 7 --publishers 4 --subscribers 20 --topics-each 2 --orders 5 --rate 400");

@@ -10,6 +10,7 @@
 mod progress;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringwire_ring::Instant;
@@ -97,10 +98,14 @@ impl EchoOptions {
             (None, Some(rate)) if rate > 0.0 && rate.is_finite() => Pace::Rate(rate),
             (None, Some(rate)) => return Err(format!("--rate {rate}: a number above 0 is needed")),
         };
+        let messages = flags.number("messages")?;
+        if messages == Some(0) {
+            return Err("--messages 0: at least 1 is needed".to_owned());
+        }
         Ok(Self {
             connections: flags.at_least_one("connections", 100)?,
             pace,
-            messages: flags.number("messages")?,
+            messages,
             bytes: flags.number("bytes")?.unwrap_or(64),
             payload: flags.one_of("payload", &[("random", Payload::Random), ("json", Payload::Json)])?,
         })
@@ -142,6 +147,8 @@ impl Options for EchoOptions {
 struct Echo {
     options: EchoOptions,
     door: Arc<Door>,
+    /// Echoes in the measured interval after which it is over, of all threads together.
+    to_come: Option<Arc<AtomicU64>>,
 }
 
 impl Echo {
@@ -152,7 +159,8 @@ impl Echo {
             spread: options.connections > PER_SOURCE,
             ..Door::new(target.clone())
         };
-        Ok(Self { options: options.clone(), door: Arc::new(door) })
+        let to_come = options.messages.map(|messages| Arc::new(AtomicU64::new(messages)));
+        Ok(Self { options: options.clone(), door: Arc::new(door), to_come })
     }
 }
 
@@ -212,7 +220,7 @@ impl Model for Echo {
             raw: self.door.target.protocol == Protocol::Tcp,
             door: Arc::clone(&self.door),
             pace,
-            to_come: self.options.messages.map_or(u64::MAX, |messages| messages.div_ceil(share.count as u64)),
+            to_come: self.to_come.clone(),
             links: vec![Progress::default(); connections],
             unsent: Vec::new(),
             sent: 0,
@@ -235,8 +243,7 @@ struct EchoWorker {
     raw: bool,
     door: Arc<Door>,
     pace: Pace,
-    /// Echoes in the measured interval after which it is over.
-    to_come: u64,
+    to_come: Option<Arc<AtomicU64>>,
     links: Vec<Progress>,
     /// What goes out with this turn: the connection, and its place among those that wait there.
     unsent: Vec<(u32, u64)>,
@@ -288,8 +295,9 @@ impl EchoWorker {
         let Some(span) = self.span else { return };
         self.recorder.count(1, bytes as u64, at);
         if at >= span.measure_from && at < span.measure_to {
-            self.to_come = self.to_come.saturating_sub(1);
-            if self.to_come == 0 {
+            // Relaxed: nothing but the number itself is shared.
+            let is_last = self.to_come.as_ref().is_some_and(|to_come| to_come.fetch_sub(1, Ordering::Relaxed) == 1);
+            if is_last {
                 self.over = Some(Over::Complete);
             }
         }
