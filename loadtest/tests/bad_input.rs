@@ -176,6 +176,7 @@ fn too_few_descriptors_are_named_with_what_would_do() {
     };
     let arguments = format!("echo {url}/echo --connections 100 {BRIEF}");
     run_with(60, &arguments).fails(COULD_NOT_RUN, &["RLIMIT_NOFILE"]);
+    run_with(256, &format!("storm {url}/echo --rate 20 {BRIEF}")).reports(&[0, VOID], &["0 lost"]);
     let idle = format!("idle {url}/echo --connections 100 {BRIEF}");
     run_with(60, &idle).fails(COULD_NOT_RUN, &["RLIMIT_NOFILE"]);
 }

@@ -19,6 +19,8 @@ mod worker;
 
 use std::sync::Arc;
 
+use ringwire_ring::linux::descriptor_limit;
+
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
 use crate::clients::Door;
@@ -43,8 +45,11 @@ pub const KIND: Kind = Kind {
     read: |flags| Ok(Box::new(StormOptions::read(flags)?)),
 };
 
-/// Most visits of an open loop that are under way in a thread: more descriptors than these a process seldom has.
+/// Most visits of an open loop that are under way in a thread, if there are descriptors for them: seconds of what a
+/// server does.
 const UNDER_WAY_MAX: usize = 8_192;
+/// Descriptors of a thread beside those of visits.
+const SPARE: usize = 64;
 
 const SERIES: &[&str] = &["whole", "connect", "round trip"];
 
@@ -129,9 +134,16 @@ impl Storm {
     fn under_way_max(&self, share: Share) -> usize {
         match self.options.pace {
             Pace::Concurrency(concurrency) => share.of(concurrency),
-            Pace::Rate(_) => UNDER_WAY_MAX,
+            Pace::Rate(_) => under_way_max(descriptor_limit().unwrap_or(u64::MAX)),
         }
     }
+}
+
+/// Visits of an open loop that may be under way in a thread with this limit of descriptors, a visit having two as
+/// [`Storm::connections_max`] counts them.
+fn under_way_max(descriptors: u64) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    (descriptors.saturating_sub(2 * SPARE) / 2).clamp(1, UNDER_WAY_MAX)
 }
 
 impl Model for Storm {
@@ -166,7 +178,7 @@ impl Model for Storm {
 
     fn connections_max(&self, share: Share) -> usize {
         // Those that have ended keep their descriptors for some turns.
-        2 * self.under_way_max(share) + 64
+        2 * self.under_way_max(share) + SPARE
     }
 
     fn connecting_max(&self, share: Share) -> usize {
@@ -194,6 +206,16 @@ mod tests {
 
     fn read(line: &str) -> Result<StormOptions, String> {
         StormOptions::read(&mut Flags::split(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).unwrap())
+    }
+
+    #[test]
+    fn an_open_loop_asks_for_no_more_descriptors_than_there_are() {
+        assert_eq!([20_000, u64::MAX].map(under_way_max), [UNDER_WAY_MAX; 2]);
+        for limit in [1024, 256, 200] {
+            let visits = under_way_max(limit);
+            assert!(visits >= 36 && 2 * visits + SPARE < limit as usize, "{visits} visits of {limit}");
+        }
+        assert_eq!(under_way_max(10), 1);
     }
 
     #[test]
