@@ -98,14 +98,14 @@ impl Slo {
     /// What it names that is not there, and what is.
     pub fn check(&self, series: &[&str], has_spread: bool) -> Result<(), String> {
         match &self.figure {
+            Figure::Latency(..) if series.is_empty() => {
+                Err(format!("the objective `{}`: no latency is measured here", self.text))
+            }
             Figure::Latency(Some(name), _) if !series.contains(&name.as_str()) => Err(format!(
                 "the objective `{}`: there is no series `{name}` here, but {}",
                 self.text,
                 series.join(", ")
             )),
-            Figure::Latency(None, _) if series.is_empty() => {
-                Err(format!("the objective `{}`: no latency is measured here", self.text))
-            }
             Figure::Spread(_) if !has_spread => {
                 Err(format!("the objective `{}`: no spread is measured here", self.text))
             }

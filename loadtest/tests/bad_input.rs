@@ -199,9 +199,21 @@ fn a_missed_slo_is_a_status_of_its_own() {
 }
 
 #[test]
+fn connections_that_say_nothing_have_a_report_and_a_page_without_latencies() {
+    let (_server, url) = server(Behavior::default());
+    let page = std::env::temp_dir().join(format!("ringload-idle-{}.html", std::process::id()));
+    let outcome = ringload(&format!("idle {url}/echo --connections 3 --threads 2 --html {} {BRIEF}", page.display()));
+    outcome.reports(&[0], &["idle", "resident_bytes_per_connection"]);
+    let html = std::fs::read_to_string(&page).expect("a page");
+    std::fs::remove_file(page).expect("it can be removed");
+    assert!(html.contains("idle against") && !outcome.stdout.contains("latency"), "{outcome:?}");
+}
+
+#[test]
 fn an_slo_of_what_is_not_measured_is_refused_before_anything_is_sent() {
     let (server, url) = server(Behavior::default());
     ringload(&format!("echo {url}/echo --slo order.p99<2ms")).fails(COULD_NOT_RUN, &["order", "echo"]);
+    ringload(&format!("idle {url}/echo --connections 1 --slo p99<1ms")).fails(COULD_NOT_RUN, &["no latency"]);
     assert_eq!(server.finish().received, 0);
 }
 

@@ -99,8 +99,11 @@ impl Report {
     }
 
     /// Latencies of the first series, from when each message was due.
+    ///
+    /// # Panics
+    /// If the workload has no latencies, as `idle`.
     pub fn latency(&self) -> &Histogram {
-        &self.series[0].corrected
+        &self.series.first().expect("latencies are measured").corrected
     }
 
     /// Holds it against what must hold.

@@ -101,7 +101,7 @@ impl Model for Idle {
     }
 
     fn series(&self) -> &'static [&'static str] {
-        &["none"]
+        &[]
     }
 
     fn kind(&self) -> Loop {

@@ -101,8 +101,9 @@ fn panels(report: &Report) -> Vec<Panel> {
     let mut panels = Vec::new();
     let measured: Vec<_> = report.series.iter().filter(|series| series.corrected.count() > 0).collect();
     if !measured.is_empty() {
-        let note = "Corrected is from when each message was due, uncorrected from when it really left. Where the lines part, \
-                    messages left late, behind others that the server did not take: users feel that wait as well.";
+        let note = "Corrected is from when each message was due, uncorrected from when it was handed to its connection. \
+                    Where the lines part, the generator handed messages over late; those that wait on a connection behind \
+                    others that the server does not take wait in both.";
         let curves = measured.iter().enumerate().flat_map(|(index, series)| {
             let of = |kind: &str| if measured.len() > 1 { format!("{}, {kind}", series.name) } else { kind.to_owned() };
             [
@@ -220,6 +221,9 @@ fn percentile_table(report: &Report) -> Table {
 
 /// The heat map of a series; none if nothing was measured.
 fn heat_map(timeline: &Timeline, series: usize) -> Option<HeatMap> {
+    if series >= timeline.names().len() {
+        return None;
+    }
     let mut slices = Vec::new();
     for slice in 0..timeline.slices() {
         let counts = timeline.latencies(slice, series);
