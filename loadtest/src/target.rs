@@ -91,6 +91,19 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// The first flag of what is said in the opening handshake of a WebSocket.
+    fn of_handshake(&self) -> Option<&'static str> {
+        let said = [
+            (self.token.is_some(), "--token"),
+            (!self.headers.is_empty(), "--header"),
+            (!self.subprotocols.is_empty(), "--subprotocol"),
+            (self.deflate.is_some(), "--deflate"),
+        ];
+        said.into_iter().find_map(|(is_said, flag)| is_said.then_some(flag))
+    }
+}
+
 /// What is spoken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -116,6 +129,9 @@ impl Target {
     pub fn parse_with(text: &str, wire: Wire) -> Result<Self, String> {
         let fault = |reason: String| format!("{text}: {reason}");
         if let Some(authority) = text.strip_prefix("tcp://") {
+            if let Some(what) = wire.of_handshake() {
+                return Err(fault(format!("there is no opening handshake on tcp:// that {what} could be in")));
+            }
             let address = resolve(authority.trim_end_matches('/')).map_err(fault)?;
             return Ok(Self { address, protocol: Protocol::Tcp, wire: Wire::default() });
         }
@@ -197,6 +213,24 @@ mod tests {
         assert!(wire.add_header("a b: c").is_err() && wire.add_header("A: b\r\nC: d").is_err());
         assert!(wire.add_token("a\nb").unwrap_err().contains("--token"));
         assert!(wire.add_subprotocol("a b").unwrap_err().contains("--subprotocol"));
+    }
+
+    #[test]
+    fn what_belongs_in_a_handshake_is_refused_where_there_is_none() {
+        type Add = fn(&mut Wire) -> Result<(), String>;
+        let adds: [(&str, Add); 4] = [
+            ("--header", |wire| wire.add_header("A: b")),
+            ("--token", |wire| wire.add_token("abc")),
+            ("--subprotocol", |wire| wire.add_subprotocol("chat.v1")),
+            ("--deflate", |wire| Wire::new(None, true).map(|deflating| *wire = deflating)),
+        ];
+        for (flag, add) in adds {
+            let mut wire = Wire::default();
+            add(&mut wire).unwrap();
+            let fault = Target::parse_with("tcp://127.0.0.1:82", wire.clone()).unwrap_err();
+            assert!(fault.contains(flag) && fault.contains("tcp://127.0.0.1:82"), "{fault}");
+            assert!(Target::parse_with("ws://127.0.0.1:82", wire).is_ok());
+        }
     }
 
     #[test]

@@ -28,7 +28,8 @@ For all workloads:
     --server-pid PID      also measure this process and its children: CPU time per message, memory
     --seed N              what random choices begin with [1]
     --ca FILE.pem         whom to trust, for wss://
-    --deflate on|off      permessage-deflate; a server that does not agree is an error [off]
+    --deflate on|off      permessage-deflate; a server that does not agree is an error. What is sent is compressed
+                          with echo --payload json only, else plain; what comes back as the server likes [off]
     --header 'Name: value'   a header field of the opening handshake; may be repeated
     --token TOKEN         --header 'Authorization: Bearer TOKEN'
     --subprotocol NAME    a subprotocol to offer; may be repeated
@@ -41,6 +42,9 @@ For all workloads:
 Ends with 0; with 1 if messages were lost, repeated, out of order or changed or connections ended; with 2 if it could not
 run; with 3 if an --slo was missed; with 4 if the result is void: the generator, not the server, set the pace.
 ";
+
+/// The flags among them that `compare` refuses.
+const NOT_IN_COMPARE: [&str; 2] = ["--server-pid", "--find-max"];
 
 /// What to do.
 #[derive(Debug)]
@@ -86,8 +90,8 @@ impl CommandLine {
         let Some((command, rest)) = arguments.split_first() else {
             return Err(format!("what is to be done?\n\n{}", help()));
         };
-        let asks_help = |argument: &String| matches!(argument.as_str(), "help" | "--help" | "-h");
-        if asks_help(command) {
+        let asks_help = |argument: &String| matches!(argument.as_str(), "--help" | "-h");
+        if asks_help(command) || command == "help" {
             let topic = rest.first().map(|topic| help_of(topic)).transpose()?;
             return Ok(Self::said(topic.unwrap_or_else(help)));
         }
@@ -97,7 +101,10 @@ impl CommandLine {
         let mut flags = Flags::split(rest)?;
         let (json, html) = (flags.text("json").map(PathBuf::from), flags.text("html").map(PathBuf::from));
         let task = match command.as_str() {
-            "compare" => Task::Compare(crate::compare::CompareOptions::read(&mut flags)?),
+            "compare" => match NOT_IN_COMPARE.iter().find(|flag| flags.has(flag.trim_start_matches('-'))) {
+                Some(flag) => return Err(format!("{flag} is not for compare, which starts its servers at one load")),
+                None => Task::Compare(crate::compare::CompareOptions::read(&mut flags)?),
+            },
             workload => {
                 let kind = kind(workload)?;
                 let find_max = flags.text("find-max").map(|text| Slo::parse(&text)).transpose()?;
@@ -203,8 +210,8 @@ ringload: the latency of WebSocket servers, measured honestly
 
 {}    {:<29} several servers side by side, under any workload
 
-`ringload WORKLOAD --help` says what each takes. TARGET is ws://host:port/path or wss://, or for echo also
-tcp://host:port: raw bytes, as many as a frame has.
+`ringload WORKLOAD --help` says what each takes. TARGET is ws://host:port/path or wss://, or for echo,
+idle, storm and pipeline also tcp://host:port: raw bytes, as many as a frame has.
 
 {COMMON_HELP}",
         kinds.collect::<String>(),
@@ -215,7 +222,10 @@ tcp://host:port: raw bytes, as many as a frame has.
 /// What `ringload WORKLOAD --help` prints.
 fn help_of(name: &str) -> Result<String, String> {
     if name == "compare" {
-        return Ok(format!("{}\n{COMMON_HELP}", crate::compare::HELP));
+        // It starts the servers itself, and searches nothing.
+        let is_known = |line: &&str| !NOT_IN_COMPARE.iter().any(|flag| line.trim_start().starts_with(flag));
+        let common: String = COMMON_HELP.split_inclusive('\n').filter(is_known).collect();
+        return Ok(format!("{}\n{common}", crate::compare::HELP));
     }
     let kind = kind(name)?;
     let adapter = if kind.has_adapter { adapter::HELP } else { "" };
@@ -260,6 +270,25 @@ mod tests {
             let Task::Help(text) = parse("--help").unwrap().task else { panic!("no help") };
             assert!(text.contains(kind.about), "{text}");
         }
+    }
+
+    #[test]
+    fn help_is_a_first_word_or_a_flag_anywhere() {
+        for line in ["help", "-h", "help echo", "echo --help", "fanout ws://127.0.0.1:1 --rate 5 -h"] {
+            assert!(matches!(parse(line).unwrap().task, Task::Help(_)), "{line}");
+        }
+        assert!(matches!(parse("fanout ws://127.0.0.1:1 --topic help").unwrap().task, Task::Run(_)));
+    }
+
+    #[test]
+    fn the_help_of_compare_has_no_flag_that_it_refuses() {
+        let Task::Help(text) = parse("compare --help").unwrap().task else { panic!("no help") };
+        for flag in NOT_IN_COMPARE {
+            assert!(!text.lines().any(|line| line.trim_start().starts_with(flag)), "{text}");
+            let fault = parse(&format!("compare echo {flag} 1")).unwrap_err();
+            assert!(fault.contains(flag) && fault.contains("not for compare"), "{fault}");
+        }
+        assert!(text.contains("--threads") && text.contains("--slo"), "{text}");
     }
 
     #[test]

@@ -98,9 +98,13 @@ impl CompareOptions {
             Some("any") => None,
             Some(text) => Some(text.parse().map_err(|_| format!("--server-core {text}: a core or `any` is needed"))?),
         };
-        if !flags.has("threads") && !flags.has("core") {
-            let cores = flags.text("load-core").unwrap_or_else(|| "1".to_owned());
-            flags.set("core", cores);
+        let other = ["core", "threads"].into_iter().find(|name| flags.has(name));
+        match (flags.text("load-core"), other) {
+            (Some(_), Some(other)) => {
+                return Err(format!("--load-core and --{other} contradict each other: leave one out"));
+            }
+            (cores, None) => flags.set("core", cores.unwrap_or_else(|| "1".to_owned())),
+            (None, Some(_)) => {}
         }
         Ok(Self {
             contenders,
@@ -297,6 +301,8 @@ mod tests {
             (&[&["echo", "--target-of", "nonsense"], &servers[..]].concat(), "NAME="),
             (&[&["echo", "--server-core", "x"], &servers[..]].concat(), "--server-core x"),
             (&[&["echo", "--shout", "x"], &servers[..]].concat(), "--shout"),
+            (&[&["echo", "--core", "2", "--load-core", "3"], &servers[..]].concat(), "contradict"),
+            (&[&["echo", "--threads", "2", "--load-core", "3"], &servers[..]].concat(), "contradict"),
             (&[&["shout"], &servers[..]].concat(), "shout"),
         ] {
             let fault = read(arguments).unwrap_err();
