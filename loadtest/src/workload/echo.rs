@@ -225,6 +225,7 @@ impl Model for Echo {
             unsent: Vec::new(),
             sent: 0,
             waiting: 0,
+            missing: 0,
             connecting: connections,
             span: None,
             sending: false,
@@ -251,6 +252,8 @@ struct EchoWorker {
     sent: u64,
     /// Messages that wait for their echoes, on all connections.
     waiting: usize,
+    /// Those that later ones have overtaken, for the live line.
+    missing: u64,
     connecting: usize,
     span: Option<Span>,
     sending: bool,
@@ -360,9 +363,14 @@ impl Workload for EchoWorker {
         let progress = &mut self.links[link];
         let number = number.filter(|&number| number < progress.next_out());
         match number.map(|number| (number, progress.see(number))) {
-            Some((number, Seen::InOrder | Seen::AfterGap(_))) => self.take(link, number, message.bytes.len(), at),
+            Some((number, Seen::InOrder)) => self.take(link, number, message.bytes.len(), at),
+            Some((number, Seen::AfterGap(missing))) => {
+                self.missing += missing;
+                self.take(link, number, message.bytes.len(), at);
+            }
             Some((number, Seen::Late)) => {
                 self.accounts.out_of_order += 1;
+                self.missing = self.missing.saturating_sub(1);
                 self.take(link, number, message.bytes.len(), at);
             }
             Some((_, Seen::Repeated)) => {
@@ -386,6 +394,7 @@ impl Workload for EchoWorker {
                 self.recorder.late(waiting.due, at);
             }
         }
+        self.recorder.lost_so_far(self.missing);
         self.recorder.turn(at);
     }
 
