@@ -143,6 +143,26 @@ fn one_who_is_not_ready_by_the_end_is_a_fault() {
     assert_eq!(report.accounts.ended_reason.as_deref(), Some("a session was not ready by the end"));
 }
 
+#[test]
+fn what_a_server_owes_one_who_came_back_and_sends_it_nothing_of_is_lost() {
+    let publishes = |until: u64| (0..until / 20).map(|nth| (nth * 20, publish(0)));
+    let coming = |until: u64| -> Plot {
+        let mut plot: Plot = publishes(until).chain([(100, What::Join(1))]).collect();
+        plot.sort_by_key(|(at, _)| *at);
+        plot
+    };
+    // Session 0 has two connections, and those of session 1 come behind them.
+    let forgets = Behavior { forgets_behind: Some(2), ..Behavior::default() };
+    let (report, joined) = play_against(forgets.clone(), "2.1", true, coming(2000));
+    let accounts = &report.accounts;
+    // It is owed what is published a second after it came and later: some 45.
+    assert_eq!((joined.len(), accounts.arrived, accounts.lost), (1, 0, accounts.expected), "{accounts:?}");
+    assert!((20..=46).contains(&accounts.lost), "{accounts:?}");
+    // Within that second a subscription may come into force, and nothing is owed.
+    let (report, _) = play_against(forgets, "1", true, coming(800));
+    assert!(report.accounts.are_clean(), "{:?}", report.accounts);
+}
+
 /// A game of two players, 20 states a second, against a server that keeps each message for so long.
 fn game(hold: Hold) -> Report {
     let server = Faulty::start(Behavior { hold, ..Behavior::default() });

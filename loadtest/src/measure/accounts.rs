@@ -18,6 +18,8 @@ pub struct Accounts {
     pub out_of_order: u64,
     /// Those that came with other bytes. They are not among those that arrived.
     pub corrupted: u64,
+    /// Those that came to who does not hear their flow. They are not among those that arrived.
+    pub misrouted: u64,
     /// Messages that hold no payload of this run: another client's, or what a server says of itself. No fault.
     pub unknown: u64,
     /// Connections that ended before the run did.
@@ -49,6 +51,7 @@ impl Accounts {
         self.repeated += other.repeated;
         self.out_of_order += other.out_of_order;
         self.corrupted += other.corrupted;
+        self.misrouted += other.misrouted;
         self.unknown += other.unknown;
         self.ended += other.ended;
         if self.ended_reason.is_none() {
@@ -56,9 +59,9 @@ impl Accounts {
         }
     }
 
-    /// Whether every message arrived once, unchanged and in order, and no connection ended.
+    /// Whether every message arrived once, unchanged, in order and where it was to, and no connection ended.
     pub fn are_clean(&self) -> bool {
-        self.lost + self.repeated + self.out_of_order + self.corrupted + self.ended == 0
+        self.lost + self.repeated + self.out_of_order + self.corrupted + self.misrouted + self.ended == 0
             && self.arrived == self.expected
     }
 
@@ -71,6 +74,7 @@ impl Accounts {
             (self.repeated, "repeated".to_owned()),
             (self.out_of_order, "out of order".to_owned()),
             (self.corrupted, "corrupted".to_owned()),
+            (self.misrouted, "came to who does not hear them".to_owned()),
             (self.ended, "connections ended".to_owned()),
         ];
         let faults = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
@@ -95,6 +99,7 @@ impl Accounts {
             ("repeated", self.repeated.into()),
             ("out_of_order", self.out_of_order.into()),
             ("corrupted", self.corrupted.into()),
+            ("misrouted", self.misrouted.into()),
             ("unknown", self.unknown.into()),
             ("connections_ended", self.ended.into()),
             ("first_end", self.ended_reason.as_deref().into()),
@@ -122,11 +127,12 @@ mod tests {
     fn accounts_are_clean_without_any_fault_only() {
         assert!(clean().are_clean());
         type Break = fn(&mut Accounts);
-        let breaks: [Break; 6] = [
+        let breaks: [Break; 7] = [
             |a| a.lost = 1,
             |a| a.repeated = 1,
             |a| a.out_of_order = 1,
             |a| a.corrupted = 1,
+            |a| a.misrouted = 1,
             |a| a.arrived = 9,
             |a| a.count_end("reset"),
         ];
@@ -147,6 +153,7 @@ mod tests {
             out_of_order: 5,
             corrupted: 6,
             unknown: 7,
+            misrouted: 9,
             ended: 8,
             ended_reason: Some("first".to_owned()),
         };
@@ -155,7 +162,7 @@ mod tests {
         assert_eq!(sum, one);
         sum.merge(&Accounts { ended_reason: Some("second".to_owned()), ..one.clone() });
         let counts = [sum.expected, sum.arrived, sum.lost, sum.repeated, sum.out_of_order, sum.corrupted, sum.unknown];
-        assert_eq!((counts, sum.ended), ([2, 4, 6, 8, 10, 12, 14], 16));
+        assert_eq!((counts, sum.ended, sum.misrouted), ([2, 4, 6, 8, 10, 12, 14], 16, 18));
         assert_eq!(sum.ended_reason.as_deref(), Some("first"));
     }
 

@@ -1,6 +1,7 @@
 //! What comes in on a thread's connections: which message it is, whether it was to come, and how late it is.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ringwire_ring::{Instant, wall_clock_us};
 
@@ -10,6 +11,11 @@ use crate::adapter::Heard as Kind;
 use crate::clients::{End, Message, Outbox, Workload};
 use crate::measure::{Seen, Series, Span, Track};
 use crate::payload::stamp::{Finds, Found, Stamp, restore};
+
+/// How long a server may take to let who came later hear, from when its connections are ready. Many protocols confirm no
+/// subscription, and what is published while it comes into force may go past it: that is nobody's fault. What is
+/// published later than this, of a flow that it has heard nothing of since it came, is lost.
+const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(1);
 
 impl PubSubWorker {
     /// A line may have become ready, and with it its session.
@@ -31,8 +37,28 @@ impl PubSubWorker {
         }
     }
 
+    /// Those who came a while ago are owed from now on what is published of each flow that they have heard nothing of.
+    #[inline]
+    fn look_at_newcomers(&mut self, at: Instant) {
+        while let Some(&(owed_from, place)) = self.newcomers.front()
+            && owed_from <= at
+        {
+            self.newcomers.pop_front();
+            let member = &mut self.members[place as usize];
+            // It may have left and come again since, or be on its way: then it is looked at in its turn.
+            if member.presence == Presence::Here && member.owed_from == Some(owed_from) {
+                member.heard.iter_mut().for_each(|heard| {
+                    heard.silent_from = Some(self.common.published[heard.flow].load(Ordering::Relaxed));
+                });
+            }
+        }
+    }
+
     /// A session is there that came while the run goes on: what was due of it meanwhile follows.
     fn on_join(&mut self, place: usize, [start, due, asked, at]: [Instant; 4], out: &mut Outbox<'_>) {
+        let owed_from = at + SUBSCRIBED_WITHIN;
+        self.members[place].owed_from = Some(owed_from);
+        self.newcomers.push_back((owed_from, place as u32));
         if let Some(series) = self.watch.joins {
             self.found.recorder.record(Series(series), at, due, asked);
         }
@@ -68,13 +94,23 @@ impl PubSubWorker {
         }
     }
 
-    /// A sound payload came for a member.
+    /// A sound payload came to who does not hear its flow. Some servers send to all, publishers too: what comes back to
+    /// who published it is no fault, and neither is another run's.
+    #[cold]
+    fn on_misrouted(&mut self, place: usize, flow: usize) {
+        let session = self.members[place].session;
+        let is_anothers = self.common.scenario.flows.get(flow).is_some_and(|flow| flow.session != session);
+        self.found.accounts.misrouted += u64::from(is_anothers);
+        self.found.accounts.unknown += u64::from(!is_anothers);
+    }
+
+    /// A sound payload came for a member, in a message of so many bytes; 0 if they are counted. Says whether it counts.
     #[inline]
-    fn on_payload(&mut self, place: usize, stamp: Stamp, bytes: usize, at: Instant) {
+    fn on_payload(&mut self, place: usize, stamp: Stamp, bytes: usize, at: Instant) -> bool {
         let flow = stamp.flow as usize;
         let Some(heard) = self.members[place].heard(flow) else {
-            self.found.accounts.unknown += 1;
-            return;
+            self.on_misrouted(place, flow);
+            return false;
         };
         let track = match &mut heard.track {
             Some(track) => track,
@@ -93,17 +129,19 @@ impl PubSubWorker {
             Seen::AfterGap(missing) => {
                 accounts.arrived += 1;
                 self.settled_untold += 1 + missing;
+                self.missing += missing;
             }
             Seen::Late => {
                 accounts.arrived += 1;
                 accounts.out_of_order += 1;
+                self.missing = self.missing.saturating_sub(1);
             }
             Seen::Repeated => {
                 accounts.repeated += 1;
-                return;
+                return false;
             }
         }
-        let Some(span) = self.span else { return };
+        let Some(span) = self.span else { return false };
         self.found.recorder.count(1, bytes as u64, at);
         if stamp.due >= span.measure_from {
             let flow = &self.common.scenario.flows[flow];
@@ -115,10 +153,11 @@ impl PubSubWorker {
                 self.found.spread.see(stamp.flow, stamp.seq, at);
             }
         }
+        true
     }
 
     /// A message came that holds payloads.
-    fn on_payloads(&mut self, place: usize, bytes: &[u8], at: Instant) {
+    pub(super) fn on_payloads(&mut self, place: usize, bytes: &[u8], at: Instant) {
         let (payloads, mut restored) = (std::mem::take(&mut self.payloads), std::mem::take(&mut self.restored));
         if !self.take_in(place, payloads.find(bytes), bytes.len(), at) {
             // The server may have written them anew, with spaces or inside a string.
@@ -133,14 +172,19 @@ impl PubSubWorker {
         (self.payloads, self.restored) = (payloads, restored);
     }
 
-    /// Whether anything was found in a message.
+    /// Whether anything was found in a message. Each payload is a message that was published; the bytes that came count
+    /// once.
     #[inline]
-    fn take_in(&mut self, place: usize, finds: Finds<'_>, bytes: usize, at: Instant) -> bool {
+    fn take_in(&mut self, place: usize, finds: Finds<'_>, mut bytes: usize, at: Instant) -> bool {
         let mut any = false;
         for found in finds {
             any = true;
             match found {
-                Found::Sound(stamp) => self.on_payload(place, stamp, bytes, at),
+                Found::Sound(stamp) => {
+                    if self.on_payload(place, stamp, bytes, at) {
+                        bytes = 0;
+                    }
+                }
                 Found::Corrupted => self.found.accounts.corrupted += 1,
             }
         }
@@ -208,6 +252,8 @@ impl Workload for PubSubWorker {
         if self.settled_untold > 0 {
             self.common.settled.fetch_add(std::mem::take(&mut self.settled_untold), Ordering::Relaxed);
         }
+        self.look_at_newcomers(at);
+        self.found.recorder.lost_so_far(self.missing);
         self.found.recorder.turn(at);
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) pending: Vec<Pending>,
     /// Once it is there it is to leave again.
     pub(super) is_leaving: bool,
+    /// It came while the run went on, and from then on is owed what it hears.
+    pub(super) owed_from: Option<Instant>,
     /// Once it has left it is to come again, and this is when that was due.
     pub(super) returns: Option<Instant>,
 }
@@ -70,6 +72,8 @@ pub(super) struct Heard {
     pub(super) track: Option<Track>,
     /// The number that the account begins with.
     pub(super) base: u64,
+    /// Of who came a while ago: the first number that it is owed even if nothing comes.
+    pub(super) silent_from: Option<u64>,
     /// When the latest tick came, of a flow of ticks.
     pub(super) last: Option<Instant>,
 }
@@ -80,7 +84,8 @@ impl Member {
         let mut flows: Vec<usize> = subscribes.iter().flat_map(|&topic| &common.flows_of[topic]).copied().collect();
         flows.sort_unstable();
         flows.dedup();
-        let heard = flows.into_iter().map(|flow| Heard { flow, track: None, base: 0, last: None }).collect();
+        let heard =
+            flows.into_iter().map(|flow| Heard { flow, track: None, base: 0, silent_from: None, last: None }).collect();
         let mut this = Self {
             session,
             presence: Presence::Absent,
@@ -89,6 +94,7 @@ impl Member {
             heard,
             pending: Vec::new(),
             is_leaving: false,
+            owed_from: None,
             returns: None,
         };
         if !common.scenario.sessions[session].comes_later {
@@ -142,7 +148,7 @@ impl Member {
     /// Forgets how far it has heard anything, since it is gone. Says how many deliveries it was to get meanwhile.
     pub(super) fn retire(&mut self) -> u64 {
         let forget = |heard: &mut Heard| {
-            heard.last = None;
+            (heard.last, heard.silent_from) = (None, None);
             heard.track.take().map(|track| track.next() - heard.base)
         };
         self.heard.iter_mut().filter_map(forget).sum()

@@ -7,11 +7,17 @@
 //! runs from there, so a server that stalls makes every message late that was due meanwhile, not only the one that met
 //! it (no coordinated omission), and a generator that lags counts against itself.
 //!
+//! Who comes later is owed what follows the first message that it hears of a flow; and if it hears none, what is published
+//! later than a second after it was ready. Who has set out and is not ready by the end is a fault, and so is a message
+//! that comes to who does not hear its flow.
+//!
 //! What a session's connections are and what is said on them is the [adapter](crate::adapter)'s.
 
 mod hearing;
 mod member;
 mod spread;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod worker;
 

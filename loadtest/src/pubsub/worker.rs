@@ -1,6 +1,7 @@
 //! What one thread does: its sessions' connections, and the actions that are due. What comes in is heard in
 //! [`hearing`](super::hearing).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::watch::Ticks;
 use super::{Action, Common, Flow, Script, Source, Spreads, Watch, What};
 use crate::adapter::Say;
 use crate::clients::Outbox;
-use crate::measure::{Accounts, Recorder, Span};
+use crate::measure::{Accounts, Recorder, Span, Track};
 use crate::payload::stamp::{FLOWS_MAX, PAYLOAD_BYTES_MIN, Payloads, Stamp};
 use crate::run::{Finding, Readiness, Share, Worker};
 
@@ -52,6 +53,10 @@ pub struct PubSubWorker {
     pub(super) leaving: Vec<Instant>,
     /// Deliveries settled that the threads' common count does not have yet.
     pub(super) settled_untold: u64,
+    /// Deliveries missing by now, for the live line.
+    pub(super) missing: u64,
+    /// Members who came while the run goes on, in order, and from when they are owed what they hear.
+    pub(super) newcomers: VecDeque<(Instant, u32)>,
     /// No thread publishes any more.
     nobody_publishes: bool,
     /// Lines that are to be ready before it begins, and those that have not ended.
@@ -97,6 +102,8 @@ impl PubSubWorker {
             span: None,
             leaving: Vec::new(),
             settled_untold: 0,
+            missing: 0,
+            newcomers: VecDeque::new(),
             nobody_publishes: false,
             awaited: 0,
             open: 0,
@@ -228,7 +235,10 @@ impl PubSubWorker {
         let published = |flow: usize| self.common.published[flow].load(Ordering::Relaxed);
         let here = self.members.iter().filter(|member| member.presence == Presence::Here && !self.is_slow(member));
         let mut heard = here.flat_map(|member| &member.heard);
-        heard.any(|heard| heard.track.as_ref().is_some_and(|track| track.next() < published(heard.flow)))
+        heard.any(|heard| {
+            let next = heard.track.as_ref().map(Track::next).or(heard.silent_from);
+            next.is_some_and(|next| next < published(heard.flow))
+        })
     }
 
     pub(super) fn is_slow(&self, member: &Member) -> bool {
@@ -245,10 +255,17 @@ impl PubSubWorker {
                 self.found.accounts.count_end(NEVER_READY);
             }
             for heard in member.heard.iter().filter(|_| !is_slow) {
-                let Some(track) = &heard.track else { continue };
+                let published = self.common.published[heard.flow].load(Ordering::Relaxed);
+                let Some(track) = &heard.track else {
+                    // The server forgot who came a while ago.
+                    if let (Some(from), Presence::Here) = (heard.silent_from, member.presence) {
+                        self.found.accounts.expected += published - from;
+                    }
+                    continue;
+                };
                 // Who has left, or was cut off, is owed nothing behind what came last.
                 let end = match member.presence {
-                    Presence::Here => self.common.published[heard.flow].load(Ordering::Relaxed).max(track.next()),
+                    Presence::Here => published.max(track.next()),
                     _ => track.next(),
                 };
                 self.found.accounts.expected += end - heard.base;

@@ -27,13 +27,15 @@ impl Report {
         let accounts = &self.accounts;
         let _ = writeln!(
             text,
-            "  accounts     {} of {} arrived, {} lost, {} repeated, {} out of order, {} corrupted, {} connections ended{}",
+            "  accounts     {} of {} arrived, {} lost, {} repeated, {} out of order, {} corrupted, {} misrouted, \
+             {} connections ended{}",
             accounts.arrived,
             accounts.expected,
             accounts.lost,
             accounts.repeated,
             accounts.out_of_order,
             accounts.corrupted,
+            accounts.misrouted,
             accounts.ended,
             accounts.ended_reason.as_ref().map_or(String::new(), |reason| format!(" (first: {reason})")),
         );

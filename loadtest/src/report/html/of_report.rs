@@ -356,6 +356,7 @@ fn accounts(report: &Report) -> Table {
         ("repeated", accounts.repeated, fault(accounts.repeated)),
         ("out of order", accounts.out_of_order, fault(accounts.out_of_order)),
         ("corrupted", accounts.corrupted, fault(accounts.corrupted)),
+        ("misrouted", accounts.misrouted, fault(accounts.misrouted)),
         ("not of this run", accounts.unknown, None),
         ("connections ended", accounts.ended, fault(accounts.ended)),
     ];

@@ -13,6 +13,8 @@ pub(crate) struct Behavior {
     pub(crate) fault: Option<Fault>,
     /// What it does after so many messages.
     pub(crate) ending: Option<Ending>,
+    /// Who connects behind so many others hears nothing of what is published.
+    pub(crate) forgets_behind: Option<usize>,
     /// How it answers those who connect.
     pub(crate) greeting: Greeting,
     /// Pins its thread to this core, and lets it spin instead of sleep: it then sees what comes in, and lets go what is

@@ -263,7 +263,8 @@ impl Server {
                 let subscribes = |connection: &Connection| {
                     connection.place().is_some_and(|place| matches!(place, Place::Subscriber(own) if own == topic))
                 };
-                let subscribers = self.connections.iter().filter(|(_, connection)| subscribes(connection));
+                let heeded = self.behavior.forgets_behind.unwrap_or(usize::MAX);
+                let subscribers = self.connections.range(..heeded).filter(|(_, connection)| subscribes(connection));
                 subscribers.map(|(number, _)| *number).collect()
             }
             Some(Place::Subscriber(_)) | None => Vec::new(),
