@@ -4,6 +4,7 @@ use ringwire_codec::extension::Extension;
 use ringwire_codec::{self as codec, Decoder, DecoderLimits, Event, Role};
 
 use crate::clients::Message;
+use crate::target::{Protocol, Target};
 
 /// How the bytes of a connection become messages, with what is left of the last ones.
 #[derive(Debug)]
@@ -81,6 +82,18 @@ impl Framing {
         decoder.release();
         Ok(())
     }
+}
+
+/// Whether a message of so many bytes comes back whole from this target: what is taken of a WebSocket is bounded.
+///
+/// # Errors
+/// If it is too long.
+pub(crate) fn check_message_bytes(target: &Target, bytes: usize) -> Result<(), String> {
+    let most = DecoderLimits::DEFAULT.message_bytes_max;
+    if target.protocol != Protocol::Tcp && bytes > most {
+        return Err(format!("--bytes {bytes}: messages of at most {most} bytes are taken; send more of them instead"));
+    }
+    Ok(())
 }
 
 /// Cuts a stream into messages of `message_bytes`. `partial` holds the first bytes of one between calls.

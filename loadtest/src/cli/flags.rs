@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::payload::stamp::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
+
 /// Arguments by name.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -68,6 +70,16 @@ impl Flags {
             0 => Err(format!("--{name} 0: at least 1 is needed")),
             number => Ok(number),
         }
+    }
+
+    /// The length of a payload that is stamped.
+    ///
+    /// # Errors
+    /// If no payload is so short or so long.
+    pub fn payload_bytes(&mut self, name: &str, default: usize) -> Result<usize, String> {
+        let bytes = self.number(name)?.unwrap_or(default);
+        check_payload_bytes(&format!("--{name} {bytes}"), bytes)?;
+        Ok(bytes)
     }
 
     /// A number above 0.
@@ -153,6 +165,20 @@ impl Flags {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// Whether there are stamped payloads of this length; `what` says whose it is.
+///
+/// # Errors
+/// If there are none.
+pub fn check_payload_bytes(what: &str, bytes: usize) -> Result<(), String> {
+    if bytes < PAYLOAD_BYTES_MIN {
+        return Err(format!("{what}: a payload needs at least {PAYLOAD_BYTES_MIN} bytes, for the stamp that tells it"));
+    }
+    if bytes > PAYLOAD_BYTES_MAX {
+        return Err(format!("{what}: a payload has at most {PAYLOAD_BYTES_MAX} bytes; send more of them instead"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::slo::Slo;
 use crate::target::{Target, Wire};
 use crate::workload::{KINDS, Kind, Options, Place};
 
-pub use flags::Flags;
+pub use flags::{Flags, check_payload_bytes};
 
 /// What a run is asked to do beside what its workload does.
 const COMMON_HELP: &str = "\

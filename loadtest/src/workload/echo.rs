@@ -18,6 +18,7 @@ use ringwire_ring::Instant;
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
 use crate::clients::{Door, End, Message, Outbox, PER_SOURCE, Workload};
+use crate::framing::check_message_bytes;
 use crate::json::Json;
 use crate::measure::{Accounts, Loop, Recorder, Seen, Series, Span};
 use crate::payload::{Messages, Numbered, NumberedJson};
@@ -115,6 +116,7 @@ impl EchoOptions {
 impl EchoOptions {
     /// What is sent to this server.
     fn messages_to(&self, target: &Target) -> Result<Messages, String> {
+        check_message_bytes(target, self.bytes)?;
         Ok(match self.payload {
             Payload::Random => Messages::Random(Numbered::new(self.bytes, 1)?),
             Payload::Json if target.protocol == Protocol::Tcp => {

@@ -79,7 +79,7 @@ impl FanoutOptions {
             slow: flags.number("slow")?.unwrap_or(0),
             slow_bytes_per_second: flags.number("slow-bytes-per-second")?.unwrap_or(0),
             pace,
-            bytes: flags.number("bytes")?.unwrap_or(128),
+            bytes: flags.payload_bytes("bytes", 128)?,
         })
     }
 

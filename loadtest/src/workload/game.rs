@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::script::{beats, merge};
 use super::{Kind, Options, Place};
-use crate::cli::Flags;
+use crate::cli::{Flags, check_payload_bytes};
 use crate::json::Json;
 use crate::pubsub::{Cadence, Flow, PubSub, Scenario, Script, Session, Source};
 use crate::report::Report;
@@ -39,7 +39,7 @@ pub const KIND: Kind = Kind {
     --input-rate HZ       inputs a second of each player [30]
     --state-rate HZ       states a second of each room [20]
     --input-bytes N       payload of an input, at least 44 [48]
-    --state-bytes N       payload of a state without players [64]
+    --state-bytes N       payload of a state without players; with them at least 44 [64]
     --player-bytes N      what each player adds to it [24]
 ",
     has_adapter: true,
@@ -76,20 +76,27 @@ impl GameOptions {
     /// # Errors
     /// What is wrong with them.
     pub fn read(flags: &mut Flags) -> Result<Self, String> {
-        Ok(Self {
+        let options = Self {
             rooms: flags.at_least_one("rooms", 10)?,
             players: flags.at_least_one("players", 10)?,
             input_rate: flags.above_zero("input-rate", 30.0)?,
             state_rate: flags.above_zero("state-rate", 20.0)?,
-            input_bytes: flags.at_least_one("input-bytes", 48)?,
+            input_bytes: flags.payload_bytes("input-bytes", 48)?,
             state_bytes: flags.at_least_one("state-bytes", 64)?,
             player_bytes: flags.number("player-bytes")?.unwrap_or(24),
-        })
+        };
+        let bytes = options.whole_state_bytes();
+        let what = format!(
+            "--state-bytes {} and --player-bytes {}: {bytes} in all",
+            options.state_bytes, options.player_bytes
+        );
+        check_payload_bytes(&what, bytes)?;
+        Ok(options)
     }
 
     /// Payload of a state.
     fn whole_state_bytes(&self) -> usize {
-        self.state_bytes + self.players * self.player_bytes
+        self.players.saturating_mul(self.player_bytes).saturating_add(self.state_bytes)
     }
 
     /// Messages a second that a room sends.

@@ -95,7 +95,7 @@ impl ReconnectOptions {
             stagger: flags.seconds("stagger", 0.0)?,
             topics: flags.at_least_one("topics", 10)?,
             rate: flags.above_zero("rate", 10.0)?,
-            bytes: flags.at_least_one("bytes", 128)?,
+            bytes: flags.payload_bytes("bytes", 128)?,
         })
     }
 

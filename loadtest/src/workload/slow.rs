@@ -72,7 +72,7 @@ impl SlowOptions {
             slow,
             slow_bytes_per_second: flags.number("slow-bytes-per-second")?.unwrap_or(20_000),
             rate: flags.above_zero("rate", 100.0)?,
-            bytes: flags.at_least_one("bytes", 512)?,
+            bytes: flags.payload_bytes("bytes", 512)?,
             rounds: flags.at_least_one("rounds", 3)?,
         })
     }

@@ -39,10 +39,10 @@ pub const KIND: Kind = Kind {
     --participants N      who is in each, on average, the host included [10]
     --stay S              seconds that each stays, on average; the host stays [60]
     --chat-rate R         messages a minute of each participant [6]
-    --chat-bytes N        payload of a message [200]
-    --presence-bytes N    payload of what is said of coming and going [120]
+    --chat-bytes N        payload of a message, at least 44 [200]
+    --presence-bytes N    payload of what is said of coming and going, at least 44 [120]
     --file-rooms N        rooms whose host sends files, at most all [2]
-    --chunk-bytes N       payload of a chunk [16384]
+    --chunk-bytes N       payload of a chunk, at least 44 [16384]
     --file-bytes-per-second B   of each file [2_000_000]
 ",
     has_adapter: true,
@@ -77,14 +77,14 @@ impl MeetingOptions {
             participants: flags.at_least_one("participants", 10)?,
             stay_seconds: flags.above_zero("stay", 60.0)?,
             chats_per_second: flags.above_zero("chat-rate", 6.0)? / 60.0,
-            chat_bytes: flags.at_least_one("chat-bytes", 200)?,
-            presence_bytes: flags.at_least_one("presence-bytes", 120)?,
+            chat_bytes: flags.payload_bytes("chat-bytes", 200)?,
+            presence_bytes: flags.payload_bytes("presence-bytes", 120)?,
         };
         Ok(Self {
             rooms,
             room,
             file_rooms: flags.number("file-rooms")?.unwrap_or(2).min(rooms),
-            chunk_bytes: flags.at_least_one("chunk-bytes", 16 * 1024)?,
+            chunk_bytes: flags.payload_bytes("chunk-bytes", 16 * 1024)?,
             file_bytes_per_second: flags.above_zero("file-bytes-per-second", 2e6)?,
         })
     }

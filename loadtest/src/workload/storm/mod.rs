@@ -24,6 +24,7 @@ use ringwire_ring::linux::descriptor_limit;
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
 use crate::clients::Door;
+use crate::framing::check_message_bytes;
 use crate::json::Json;
 use crate::measure::{Loop, Recorder, micros};
 use crate::payload::Numbered;
@@ -125,6 +126,7 @@ struct Storm {
 
 impl Storm {
     fn new(options: StormOptions, target: &Target) -> Result<Self, String> {
+        check_message_bytes(target, options.bytes)?;
         let message = Numbered::new(options.bytes, 1)?;
         let door = Door { tcp_message_bytes: message.frame_bytes(), spread: true, ..Door::new(target.clone()) };
         Ok(Self { options, door: Arc::new(door), message })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::payload::stamp::PAYLOAD_BYTES_MIN;
 use crate::pubsub::{Action, What};
 
 /// How many times the median an update of the book may be long.
@@ -19,7 +20,7 @@ pub(super) struct Sizes {
 
 impl Sizes {
     pub(super) fn bytes_max(&self) -> usize {
-        self.trade_bytes.max(self.book_bytes * BOOK_TAIL)
+        self.trade_bytes.max(self.book_bytes.saturating_mul(BOOK_TAIL))
     }
 
     fn draw(&self, random: &mut fastrand::Rng) -> usize {
@@ -29,7 +30,7 @@ impl Sizes {
         // Box and Muller's normal deviate.
         let normal = (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos();
         let bytes = self.book_bytes as f64 * (BOOK_SIGMA * normal).exp();
-        (bytes as usize).clamp(1, self.book_bytes * BOOK_TAIL)
+        (bytes as usize).clamp(PAYLOAD_BYTES_MIN, self.book_bytes * BOOK_TAIL)
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::script::{beats, merge};
 use super::{Kind, Options, Place};
-use crate::cli::Flags;
+use crate::cli::{Flags, check_payload_bytes};
 use crate::json::Json;
 use crate::pubsub::{Flow, PubSub, Scenario, Script, Session, Source, What};
 use crate::report::Report;
@@ -39,16 +39,17 @@ pub const KIND: Kind = Kind {
     --topics-each N       instruments that each follows [1]
     --rate R              messages a second over all instruments, without bursts [500]
     --trade-share S       share of the messages that are trades; the others are updates of the book [20%]
-    --trade-bytes N       payload of a trade [128]
-    --book-bytes N        median payload of an update; log-normal, sigma 0.6, at most 16 times this [320]
+    --trade-bytes N       payload of a trade, at least 44 [128]
+    --book-bytes N        median payload of an update; log-normal, sigma 0.6, from 44 to 16 times this [320]
     --opening F           the opening auction raises the rate F-fold as measuring begins [5]
     --news-every S        seconds between news, on average; 0 is never [5]
     --news F              news raises the rate F-fold [10]
     --burst-seconds S     in which a burst dies away to a third [0.25]
     --orders N            sessions that send orders [0]
     --order-rate R        orders a second of each [10]
-    --order-bytes N       payload of an order [160]
-    --trace FILE.jsonl    instead of the model: a recording, a line {\"ts\":ns,\"topic\":..,\"data\":..} each
+    --order-bytes N       payload of an order, at least 44 [160]
+    --trace FILE.jsonl    instead of the model: a recording, a line {\"ts\":ns,\"topic\":..,\"data\":..} each;
+                          data shorter than 44 bytes is sent as 44
     --speed X             how many times as fast [1]
 ",
     has_adapter: true,
@@ -105,16 +106,18 @@ impl TradingOptions {
             rate: flags.above_zero("rate", 500.0)?,
             sizes: Sizes {
                 trade_share: flags.share("trade-share", 0.2)?,
-                trade_bytes: flags.at_least_one("trade-bytes", 128)?,
-                book_bytes: flags.at_least_one("book-bytes", 320)?,
+                trade_bytes: flags.payload_bytes("trade-bytes", 128)?,
+                book_bytes: flags.payload_bytes("book-bytes", 320)?,
             },
             bursts,
             orders: flags.number("orders")?.unwrap_or(0),
             order_rate: flags.above_zero("order-rate", 10.0)?,
-            order_bytes: flags.at_least_one("order-bytes", 160)?,
+            order_bytes: flags.payload_bytes("order-bytes", 160)?,
             trace,
             speed,
         };
+        let longest = options.sizes.bytes_max();
+        check_payload_bytes(&format!("--book-bytes {}: {longest} at most", options.sizes.book_bytes), longest)?;
         if options.topics_each > options.topics {
             return Err(format!("--topics-each {}: there are only {} topics", options.topics_each, options.topics));
         }

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cli::check_payload_bytes;
+use crate::payload::stamp::PAYLOAD_BYTES_MIN;
 use crate::pubsub::{Action, What};
 
 /// What a recording takes at least from its end to its beginning, when it is replayed again and again.
@@ -52,7 +54,10 @@ impl Trace {
                 trace.topics.push(topic.to_owned());
                 trace.topics.len() - 1
             });
-            trace.events.push(Event { at, topic, bytes: data.to_string().len() });
+            // A stamp takes more than the shortest data.
+            let bytes = data.to_string().len().max(PAYLOAD_BYTES_MIN);
+            check_payload_bytes("`data`", bytes).map_err(|reason| fault(&reason))?;
+            trace.events.push(Event { at, topic, bytes });
         }
         if trace.events.is_empty() { Err("it has no messages".to_owned()) } else { Ok(trace) }
     }
@@ -79,19 +84,18 @@ impl Trace {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "{\"ts\":1000,\"topic\":\"a\",\"data\":{\"p\":1}}\n\n{\"ts\":3000,\"topic\":\"b\",\"data\":[1,2]}\n";
+    const TEXT: &str = "{\"ts\":1000,\"topic\":\"a\",\"data\":{\"p\":\"012345678901234567890123456789012345678901234567890123456789\"}}\n\n{\"ts\":3000,\"topic\":\"b\",\"data\":[1,2]}\n";
 
     #[test]
-    fn messages_keep_their_distances_topics_and_lengths() {
+    fn messages_keep_their_distances_topics_and_lengths_but_for_the_shortest() {
         let trace = Arc::new(Trace::parse(TEXT).unwrap());
-        assert_eq!((&trace.topics[..], trace.bytes_max()), (&["a".to_owned(), "b".to_owned()][..], 7));
+        assert_eq!((&trace.topics[..], trace.bytes_max()), (&["a".to_owned(), "b".to_owned()][..], 68));
         let actions: Vec<Action> = Trace::replay(trace, 2.0).take(3).collect();
         let again = (Duration::from_nanos(2000) + PAUSE).div_f64(2.0);
         let action = |at: Duration, flow: usize, bytes: usize| Action { at, what: What::Publish { flow, bytes } };
         assert_eq!(
             actions,
-            [action(Duration::ZERO, 0, 7), action(Duration::from_nanos(1000), 1, 5), action(again, 0, 7)]
+            [action(Duration::ZERO, 0, 68), action(Duration::from_nanos(1000), 1, 44), action(again, 0, 68)]
         );
     }
 
