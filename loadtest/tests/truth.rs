@@ -31,7 +31,7 @@ const PERCENTILES: [f64; 4] = [50.0, 99.0, 99.9, 100.0];
 /// How many of them are compared of short holds.
 const SHORT: usize = 2;
 /// A measurement beside other work may fail; so often in a row it may not.
-const TRIES: usize = 4;
+const TRIES: usize = 5;
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -48,13 +48,15 @@ struct Run {
 
 const WARM_UP: f64 = 0.5;
 
+/// Each connection and publisher sends seldom, so that what is held long seldom holds up what comes behind it: the median
+/// is then not at the edge between the two.
 const OPEN: Run = Run { workload: "echo", path: "/echo", flags: "--connections 50 --rate 500", seconds: 4.0 };
 const CLOSED: Run = Run { workload: "echo", path: "/echo", flags: "--connections 4", seconds: 4.0 };
-const FANOUT: Run = Run { workload: "fanout", path: "/", flags: "--subscribers 16 --rate 40", seconds: 4.0 };
+const FANOUT: Run = Run { workload: "fanout", path: "/", flags: "--subscribers 32 --rate 20", seconds: 4.0 };
 const TRADING: Run = Run {
     workload: "trading",
     path: "/",
-    flags: "--subscribers 16 --topics 6 --publishers 6 --rate 120 --opening 1 --news-every 0",
+    flags: "--subscribers 24 --topics 12 --publishers 12 --zipf 0 --rate 120 --opening 1 --news-every 0",
     seconds: 4.0,
 };
 
@@ -157,7 +159,9 @@ const STALL: Stall = Stall { first: ms(2_500), lasts: ms(200), every: Some(ms(5_
 fn a_stall_is_seen_by_all_that_were_due_in_it_and_a_closed_loop_hides_it() {
     let open = Run { seconds: 10.0, ..OPEN };
     open.says_the_truth(Hold::Constant(ms(1)), Some(STALL), PERCENTILES.len());
-    Run { seconds: 10.0, ..FANOUT }.says_the_truth(Hold::Constant(ms(1)), Some(STALL), PERCENTILES.len());
+    // Often enough that from one publish to the next is less than what may be missing.
+    let fanout = Run { flags: "--subscribers 4 --rate 500", seconds: 10.0, ..FANOUT };
+    fanout.says_the_truth(Hold::Constant(ms(1)), Some(STALL), PERCENTILES.len());
     let closed = Run { seconds: 10.0, ..CLOSED };
     let (report, _) = closed.against(Hold::Constant(ms(1)), Some(STALL));
     let at = |percent| report.latency().percentile(percent);
