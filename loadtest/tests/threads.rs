@@ -5,9 +5,16 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
 use common::faulty::{Behavior, Fault, FaultKind, Faulty};
 use common::ringload;
 use ringload::cli::{CommandLine, Task};
+use ringwire_codec::handshake::{Policy, accept};
+use ringwire_codec::http::Request;
 
 const BRIEF: &str = "--seconds 0.5 --warm-up 0.1 --settle 0.1 --threads 3";
 
@@ -89,4 +96,45 @@ fn an_objective_of_what_is_not_measured_is_refused_before_the_run() {
     let Task::Run(job) = CommandLine::parse(&words).expect("a command line").task else { panic!("not a run") };
     let fault = job.run().expect_err("it is refused");
     assert!(fault.contains("no spread is measured here"), "{fault}");
+}
+
+/// Answers the opening handshake that comes.
+fn greet(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    let mut bytes = [0; 1024];
+    let response = loop {
+        let len = stream.read(&mut bytes).expect("a request");
+        assert!(len > 0, "a whole request");
+        head.extend_from_slice(&bytes[..len]);
+        if let Some((request, _)) = Request::parse(&head).expect("a request") {
+            break accept(&request, &Policy::default()).expect("a WebSocket's").response(&[]);
+        }
+    };
+    stream.write_all(&response).expect("it is taken");
+}
+
+#[test]
+fn a_connection_that_ends_while_other_threads_are_not_ready_is_why_the_run_cannot_begin() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = format!("ws://{}/echo", listener.local_addr().expect("its address"));
+    let flags = ["--connections", "2", "--threads", "2", "--seconds", "0.2", "--progress", "off"];
+    let words = ["echo", &target].into_iter().chain(flags).map(str::to_owned).collect::<Vec<_>>();
+    let Task::Run(job) = CommandLine::parse(&words).expect("well-formed").task else { panic!("a run") };
+    let (run_is_over, is_over) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let [mut first, mut second] = [(); 2].map(|()| listener.accept().expect("both connect").0);
+            greet(&mut first);
+            // Its thread is ready and waits for the other's, when it ends.
+            let _ = is_over.recv_timeout(Duration::from_millis(100));
+            drop(first);
+            if is_over.recv_timeout(Duration::from_millis(500)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                greet(&mut second);
+                let _ = is_over.recv_timeout(Duration::from_secs(10));
+            }
+        });
+        let outcome = job.run().map(|report| report.accounts);
+        drop(run_is_over);
+        assert_eq!(outcome.as_ref().err().map(String::as_str), Some("the server ended the connection"), "{outcome:?}");
+    });
 }
