@@ -111,10 +111,19 @@ impl Server {
         Ok(this)
     }
 
-    /// How it ended, with its last words; none if it runs.
-    pub fn end(&mut self) -> Option<String> {
-        let status = self.child.try_wait().ok().flatten()?;
-        Some(format!("{status}{}", self.last_words()))
+    /// How it ended, with its last words; none if it runs. Its sockets go before it is gone itself, so whoever has
+    /// lost a connection gives it a moment.
+    pub fn end(&mut self, moment: Duration) -> Option<String> {
+        let clock = Clock::start();
+        loop {
+            if let Some(status) = self.child.try_wait().ok().flatten() {
+                return Some(format!("{status}{}", self.last_words()));
+            }
+            if Duration::from_nanos(clock.now().as_nanos()) >= moment {
+                return None;
+            }
+            std::thread::park_timeout(RETRY);
+        }
     }
 
     /// What it said last on its error output, on lines of their own.
@@ -147,7 +156,7 @@ impl Server {
         let clock = Clock::start();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         while Duration::from_nanos(clock.now().as_nanos()) < PATIENCE {
-            if let Some(end) = self.end() {
+            if let Some(end) = self.end(Duration::ZERO) {
                 return Err(format!("it ended before it listened: {end}"));
             }
             if TcpStream::connect(address).is_ok() {

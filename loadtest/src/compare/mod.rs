@@ -9,6 +9,7 @@ mod figures;
 pub mod stats;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringwire_ring::linux::pin_to_core;
 
@@ -221,6 +222,9 @@ fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (round + turn) % count)
 }
 
+/// How long a server may take to be gone whose connections are.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
 /// Starts a server, measures it and ends it.
 fn measure(options: &CompareOptions, contender: &Contender) -> Result<Report, String> {
     let mut server = Server::start(&contender.server, options.server_core)?;
@@ -237,7 +241,8 @@ fn measure(options: &CompareOptions, contender: &Contender) -> Result<Report, St
     };
     let result = std::thread::scope(|scope| scope.spawn(coordinate).join());
     let result = result.unwrap_or_else(|_| Err("the thread that coordinates broke down".to_owned()));
-    let end = server.end().map(|end| format!("the server died: {end}"));
+    let moment = if result.is_err() { LAST_MOMENT } else { Duration::ZERO };
+    let end = server.end(moment).map(|end| format!("the server died: {end}"));
     match (result, end) {
         (Ok(mut report), end) => {
             report.doubts.extend(end);
