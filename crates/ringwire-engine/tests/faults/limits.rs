@@ -75,6 +75,8 @@ fn serve_until_standard_input_ends() {
     println!("address {}", server.address());
     // Whatever comes first, an end or an error, is the end.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // Those who were served have just left, and the next one is served once their places are free.
+    server.wait_empty();
     server.finish();
 }
 
