@@ -241,6 +241,7 @@ fn flags_that_nobody_knows_or_that_make_no_sense_are_named() {
         ("fanout {url} --bytes 10", "--bytes 10"),
         ("fanout {url} --bytes 17000000", "--bytes 17000000"),
         ("game {url} --input-bytes 43", "--input-bytes 43"),
+        ("game {url} --input-bytes 48", "--input-bytes 48"),
         ("game {url} --state-bytes 1 --player-bytes 0", "--state-bytes 1 and --player-bytes 0"),
         ("trading {url} --book-bytes 1_100_000", "--book-bytes 1100000"),
         ("trading {url} --order-bytes 20", "--order-bytes 20"),

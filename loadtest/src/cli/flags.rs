@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::payload::stamp::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
+use crate::payload::stamp::{FILLED_BYTES_MIN, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
 
 /// Arguments by name.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,9 @@ impl Flags {
     pub fn payload_bytes(&mut self, name: &str, default: usize) -> Result<usize, String> {
         let bytes = self.number(name)?.unwrap_or(default);
         check_payload_bytes(&format!("--{name} {bytes}"), bytes)?;
+        if PAYLOAD_BYTES_MIN < bytes && bytes < FILLED_BYTES_MIN {
+            return Err(format!("--{name} {bytes}: {PAYLOAD_BYTES_MIN}, or at least {FILLED_BYTES_MIN}, are possible"));
+        }
         Ok(bytes)
     }
 

@@ -34,6 +34,8 @@ const CHECK: usize = 5;
 
 /// Shortest payload: a stamp and nothing else.
 pub const PAYLOAD_BYTES_MIN: usize = HEAD.len() + STAMP_BYTES + TAIL.len();
+/// Shortest payload that is filled up: of one byte more than a stamp there is none.
+pub const FILLED_BYTES_MIN: usize = PAYLOAD_BYTES_MIN + MIDDLE.len() + 1;
 /// Longest payload: what its length's four characters can say.
 pub const PAYLOAD_BYTES_MAX: usize = (1 << (6 * LEN)) - 1;
 /// Most flows that stamps can tell apart.

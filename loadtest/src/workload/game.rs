@@ -38,7 +38,7 @@ pub const KIND: Kind = Kind {
     --players N           players of each room [10]
     --input-rate HZ       inputs a second of each player [30]
     --state-rate HZ       states a second of each room [20]
-    --input-bytes N       payload of an input, at least 44 [48]
+    --input-bytes N       payload of an input, at least 44 [52]
     --state-bytes N       payload of a state without players; with them at least 44 [64]
     --player-bytes N      what each player adds to it [24]
 ",
@@ -81,7 +81,7 @@ impl GameOptions {
             players: flags.at_least_one("players", 10)?,
             input_rate: flags.above_zero("input-rate", 30.0)?,
             state_rate: flags.above_zero("state-rate", 20.0)?,
-            input_bytes: flags.payload_bytes("input-bytes", 48)?,
+            input_bytes: flags.payload_bytes("input-bytes", 52)?,
             state_bytes: flags.at_least_one("state-bytes", 64)?,
             player_bytes: flags.number("player-bytes")?.unwrap_or(24),
         };
@@ -194,7 +194,7 @@ mod tests {
         players: 4,
         input_rate: 30.0,
         state_rate: 20.0,
-        input_bytes: 48,
+        input_bytes: 52,
         state_bytes: 64,
         player_bytes: 24,
     };
@@ -231,7 +231,7 @@ mod tests {
         assert!(all.is_sorted_by_key(|(at, ..)| *at));
         for flow in 0..15 {
             let of: Vec<_> = all.iter().filter(|(_, of, _)| *of == flow).collect();
-            let (count, bytes) = if flow < 3 { (20, 64 + 4 * 24) } else { (30, 48) };
+            let (count, bytes) = if flow < 3 { (20, 64 + 4 * 24) } else { (30, 52) };
             assert_eq!(of.len(), count, "flow {flow}");
             assert!(of.iter().all(|(.., length)| *length == bytes));
         }
