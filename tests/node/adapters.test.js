@@ -35,7 +35,7 @@ async function fanout(host, adapter, token) {
 
 /** All that was published arrived, whatever pace this machine could set. */
 function assertDelivered({ printed, said, code }) {
-  const accounts = printed.match(/accounts +(\d+) of (\d+) arrived, 0 lost, 0 repeated, 0 out of order, 0 corrupted, 0 conn/);
+  const accounts = printed.match(/accounts +(\d+) of (\d+) arrived, 0 lost, 0 repeated, 0 out of order, 0 corrupted, 0 misrouted, 0 conn/);
   assert.ok(accounts, `${printed}${said}`);
   assert.equal(accounts[1], accounts[2]);
   assert.ok(Number(accounts[1]) >= 600, accounts[0]);
