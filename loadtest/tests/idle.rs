@@ -64,17 +64,28 @@ fn bytes_each(connections: usize, wire: Wire) -> u64 {
     bytes_each_on(&server, &target, connections)
 }
 
+/// A single tick of the scheduler's clock is a millisecond and more.
+const SILENT: Duration = Duration::from_millis(1);
+/// While a hypervisor has a core, its time is that of who ran there: who was not silent is asked again, so often in all.
+const SILENCES: usize = 3;
+
 fn bytes_each_on(server: &Server, target: &Target, connections: usize) -> u64 {
     let process = server.process().expect("the server runs");
     open_and_end(target, HANDSHAKES);
     let before = process.resident_bytes().expect("the server runs");
-    let report = hold(server, target, connections, SETTLE);
+    let mut report = hold(server, target, connections, SETTLE);
     let after = report.cost.server.expect("the server runs").resident_bytes;
     let each = after.saturating_sub(before) / connections as u64;
-    let cpu = report.cost.server_cpu().expect("the server runs");
-    println!("{each} bytes each ({before} before, {after} after), {:.0} us of CPU time in 3 s", micros(cpu));
-    // A single tick of the scheduler's clock is a millisecond and more.
-    assert!(cpu < Duration::from_millis(1), "{} us of CPU time while nothing happened", micros(cpu));
+    println!("{each} bytes each ({before} before, {after} after)");
+    for silence in 1..=SILENCES {
+        let cpu = report.cost.server_cpu().expect("the server runs");
+        println!("{:.0} us of CPU time in 3 s", micros(cpu));
+        if cpu < SILENT {
+            break;
+        }
+        assert!(silence < SILENCES, "{} us of CPU time while nothing happened", micros(cpu));
+        report = hold(server, target, connections, SETTLE);
+    }
     each
 }
 

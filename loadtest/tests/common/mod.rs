@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 pub(crate) mod faulty;
+pub(crate) mod witness;
 
 use std::collections::BTreeMap;
 use std::env;

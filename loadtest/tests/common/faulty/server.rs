@@ -17,6 +17,8 @@ use super::truth::{Held, Truth};
 
 /// How long before something is due the thread stops sleeping: more than the timer's slack and a wake-up take.
 const SPIN: Duration = Duration::from_micros(100);
+/// A thread with a core of its own that looks again so much later was away from it.
+const PAUSE_MIN: Duration = Duration::from_micros(100);
 /// Deliveries between two looks at the sockets: what comes meanwhile is seen by so much later.
 const DELIVERIES_AT_ONCE: usize = 4;
 
@@ -41,9 +43,15 @@ pub(super) fn run(behavior: Behavior, listener: TcpListener, ends: UnixStream) -
         is_deaf: false,
         is_over: false,
     };
+    let mut looked = server.clock.now();
     while !server.is_over {
         server.deliver_due();
         server.turn();
+        let now = server.clock.now();
+        if server.behavior.core.is_some() && now.since(looked) >= PAUSE_MIN {
+            server.truth.pauses.push(now.since(looked));
+        }
+        looked = now;
     }
     let Server { listener, connections, mut truth, .. } = server;
     // The port first: who sees a connection end must not be able to open another.

@@ -1,6 +1,11 @@
 //! What the server really did: the standard that a load generator's report is held to.
 
+use std::time::Duration;
+
 use ringwire_ring::Instant;
+
+/// From one look at whether a core is there to the next.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// What the server did, and when.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +22,8 @@ pub(crate) struct Truth {
     pub(crate) swapped: u64,
     /// Messages that were changed.
     pub(crate) corrupted: u64,
+    /// How long the thread was away each time, if it had a core of its own and wanted to run all the time.
+    pub(crate) pauses: Vec<Duration>,
 }
 
 /// How long a message was in the server.
@@ -36,6 +43,15 @@ impl Truth {
         let arrived = |held: &Held| held.arrived.since(first).as_nanos() as u64;
         let inside = self.held.iter().filter(|held| (from..to).contains(&arrived(held)));
         Latencies::new(inside.map(|held| held.left.since(held.arrived).as_nanos() as u64).collect())
+    }
+
+    /// How long one would have waited for the thread who came at a [`TICK`], in nanoseconds, for each tick of `time`.
+    pub(crate) fn lateness(&self, time: Duration) -> Latencies {
+        let ticks = |time: Duration| time.as_nanos().div_ceil(TICK.as_nanos()) as u32;
+        let waits = |pause: Duration| (0..ticks(pause)).map(move |tick| (pause - TICK * tick).as_nanos() as u64);
+        let mut late: Vec<u64> = self.pauses.iter().copied().flat_map(waits).collect();
+        late.resize(late.len().max(ticks(time) as usize), 0);
+        Latencies::new(late)
     }
 }
 
