@@ -3,7 +3,7 @@
 use ringwire_codec::extension::Extension;
 use ringwire_codec::{self as codec, Decoder, DecoderLimits, Event, Role};
 
-use crate::clients::Message;
+use crate::clients::{Message, TcpMessages};
 use crate::target::{Protocol, Target};
 
 /// How the bytes of a connection become messages, with what is left of the last ones.
@@ -42,6 +42,14 @@ pub(crate) enum Incoming<'a> {
 impl Framing {
     pub(crate) fn websocket(extension: Option<Box<dyn Extension>>) -> Self {
         Framing::WebSocket { decoder: Decoder::new(Role::Client, DecoderLimits::default()), extension }
+    }
+
+    /// That of a raw connection.
+    pub(crate) fn raw(messages: TcpMessages) -> Self {
+        match messages {
+            TcpMessages::Bytes(bytes) => Self::fixed(bytes),
+            TcpMessages::Frames => Self::websocket(None),
+        }
     }
 
     /// Messages of `bytes` each, at least one.

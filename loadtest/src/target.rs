@@ -1,4 +1,5 @@
-//! What is measured: `ws://host:port/path` or `wss://`, or `tcp://host:port` for a floor that sends bytes back as they come.
+//! What is measured: `ws://host:port/path` or `wss://`, or `tcp://host:port` for a floor that sends bytes back, or on to
+//! others, as they come.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -109,7 +110,7 @@ impl Wire {
 pub enum Protocol {
     /// WebSocket, opened at this URL.
     WebSocket(Url),
-    /// Nothing: bytes, cut into messages by their number.
+    /// Nothing: bytes, cut into messages by their number, or into frames that nobody shook hands for.
     Tcp,
 }
 

@@ -1,4 +1,4 @@
-//! `floor KIND`: a raw TCP echo server, to measure against. See [`ringwire_benches::floor`].
+//! `floor KIND`: a raw TCP server, to measure against. See [`ringwire_benches::floor`].
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use ringwire_benches::floor::epoll::EpollEcho;
+use ringwire_benches::floor::fanout::epoll::EpollFanout;
+use ringwire_benches::floor::fanout::ring::RingFanout;
 use ringwire_benches::floor::ring::{RingEcho, SendPath};
 use ringwire_benches::floor::tokio;
 use ringwire_ring::linux::pin_to_core;
@@ -15,6 +17,8 @@ floor tcp-echo            on ringwire's own io_uring driver
     --send transmit|ordinary   the engine's send path, or sends that complete [transmit]
 floor epoll-echo          on epoll, level-triggered
 floor tokio-uring-echo    on tokio-uring
+floor tcp-fanout          what one connection sends, to all others, on ringwire's own io_uring driver
+floor epoll-fanout        the same on epoll, level-triggered
     --port P              of 127.0.0.1; 0 lets the kernel pick one [0]
     --core N              pin to this core
 
@@ -60,6 +64,16 @@ fn run(arguments: &[String]) -> Result<(), String> {
         }
         "tokio-uring-echo" => tokio::run(address, |address| announce(kind, address, "tokio-uring 0.5, COOP_TASKRUN"))
             .map_err(|error| error.to_string()),
+        "tcp-fanout" => {
+            let (fanout, address, features) = RingFanout::listen(address)?;
+            announce(kind, address, &features);
+            fanout.run().map_err(|error| error.to_string())
+        }
+        "epoll-fanout" => {
+            let (fanout, address) = EpollFanout::listen(address).map_err(|error| error.to_string())?;
+            announce(kind, address, "level-triggered");
+            fanout.run().map_err(|error| error.to_string())
+        }
         _ => Err(format!("there is no `{kind}`\n\n{HELP}")),
     }
 }

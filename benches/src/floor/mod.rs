@@ -1,9 +1,10 @@
-//! Echo servers on raw TCP: the floor that a WebSocket echo stands on.
+//! Servers on raw TCP: the floors that a WebSocket echo and a publish stand on.
 //!
-//! All listen on one address with `TCP_NODELAY`, run on the calling thread, and send back each piece of the stream as
-//! it came. They end with their process.
+//! All listen on one address with `TCP_NODELAY` and run on the calling thread. An echo sends back each piece of the
+//! stream as it came; a [`fanout`] sends it to everyone else. They end with their process.
 
 pub mod epoll;
+pub mod fanout;
 pub mod ring;
 pub mod tokio;
 

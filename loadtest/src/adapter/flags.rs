@@ -13,7 +13,7 @@ use crate::cli::Flags;
 /// The flags of adapters, as `--help` says them.
 pub const HELP: &str = "
 What is spoken (docs/adapters.md):
-    --adapter NAME        path: /ws/TOPIC to subscribe, /pub/TOPIC to publish [path]
+    --adapter NAME        path: /ws/TOPIC to subscribe, /pub/TOPIC to publish; on tcp:// a relay [path]
                           ringwire-json, ringwire-binary: ringwire's native protocol at /connect
                           centrifugo: Centrifugo's JSON protocol at /connection/websocket
                           socketio: Socket.IO 5 at /socket.io/
@@ -153,11 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_target_of_raw_bytes_has_no_adapter() {
+    fn a_target_of_raw_bytes_has_no_adapter_but_path() {
         let raw = Target::parse("tcp://127.0.0.1:9").unwrap();
         assert!(!place::has_topic(&raw));
         let needs = Needs { session: 0, subscribes: &["a"], publishes: &[] };
-        for name in ["path", "ringwire-json", "centrifugo", "socketio", "template"] {
+        assert!(Path.lines(&raw, &needs).is_ok());
+        for name in ["ringwire-json", "ringwire-binary", "centrifugo", "socketio", "template"] {
             let adapter = named(name, &mut flags(&[])).unwrap();
             assert!(adapter.lines(&raw, &needs).unwrap_err().contains("ws://"), "{name}");
         }

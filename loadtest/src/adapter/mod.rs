@@ -11,6 +11,7 @@ pub mod centrifugo;
 mod flags;
 pub mod path;
 mod place;
+mod relay;
 pub mod ringwire;
 mod say;
 pub mod socketio;

@@ -3,14 +3,14 @@
 //! `/ws/<topic>` subscribes: each message is a payload as it was published. `/pub/<topic>` publishes: each message goes
 //! to the topic's subscribers, and nothing is answered. Both lie below the target's own path, and its query stays. A
 //! session has one connection for each topic that it subscribes to and one for each that it publishes to. The opening
-//! handshake is all the confirmation there is.
+//! handshake is all the confirmation there is. On `tcp://` there are no paths: the target is a [`relay`].
 
 use ringwire_codec::Opcode;
 
 use super::place::below;
-use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt};
+use super::{Adapter, Heard, Line, LineSpec, Needs, Say, excerpt, relay};
 use crate::clients::{Door, Message};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 
 /// See the head of this file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +22,9 @@ impl Adapter for Path {
     }
 
     fn lines(&self, base: &Target, session: &Needs<'_>) -> Result<Vec<LineSpec>, String> {
+        if base.protocol == Protocol::Tcp {
+            return Ok(relay::lines(base, session));
+        }
         let subscriptions = session.subscribes.iter().enumerate().map(|(index, topic)| {
             let door = Door::new(below(base, "/ws/", topic)?);
             Ok(LineSpec { door, line: Box::new(Subscription), subscribes: vec![index], publishes: vec![] })

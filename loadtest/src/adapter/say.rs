@@ -1,4 +1,4 @@
-//! What a line says: whole frames of a client, masked, one behind the other, until the caller has sent them.
+//! What a line says: whole frames, one behind the other, until the caller has sent them. Those of a client are masked.
 
 use ringwire_codec::{FrameHeader, MaskKey, Opcode, unmask};
 
@@ -29,15 +29,31 @@ impl Say {
     /// Says one message, whose payload is these parts in order. A text's must be UTF-8 together.
     pub fn parts(&mut self, opcode: Opcode, parts: &[&[u8]]) {
         let mask = MaskKey::new(self.masks.u32(..).to_ne_bytes());
+        let start = self.frame(Some(mask), opcode, parts);
+        unmask(&mut self.frames[start..], mask);
+    }
+
+    /// Says one message as a server does, not masked: for who passes it on as it is.
+    pub fn unmasked(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.frame(None, opcode, &[payload]);
+    }
+
+    /// Says bytes that are no frame, where there is no WebSocket.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.frames.extend_from_slice(bytes);
+    }
+
+    /// Appends a frame, its payload as it is, and says where that begins.
+    fn frame(&mut self, mask: Option<MaskKey>, opcode: Opcode, parts: &[&[u8]]) -> usize {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        let header = FrameHeader { fin: true, rsv1: false, opcode, mask: Some(mask), payload_bytes: bytes as u64 };
+        let header = FrameHeader { fin: true, rsv1: false, opcode, mask, payload_bytes: bytes as u64 };
         header.encode().append_to(&mut self.frames);
         let start = self.frames.len();
         self.frames.reserve(bytes);
         for part in parts {
             self.frames.extend_from_slice(part);
         }
-        unmask(&mut self.frames[start..], mask);
+        start
     }
 
     /// The frames said since [`Say::clear`].

@@ -211,7 +211,7 @@ ringload: the latency of WebSocket servers, measured honestly
 {}    {:<29} several servers side by side, under any workload
 
 `ringload WORKLOAD --help` says what each takes. TARGET is ws://host:port/path or wss://, or for echo,
-idle, storm and pipeline also tcp://host:port: raw bytes, as many as a frame has.
+idle, storm and pipeline also tcp://host:port: raw bytes, as many as a frame has; for fanout and slow a relay of such.
 
 {COMMON_HELP}",
         kinds.collect::<String>(),

@@ -12,7 +12,7 @@ use super::handshake::Opening;
 use super::link::{Link, Phase};
 use super::throttle::{RECEIVE_BUFFER_BYTES, Throttle};
 use super::timers::{Due, Timer, Timers};
-use super::{Door, End};
+use super::{Door, End, TcpMessages};
 
 /// Most that waits for a socket to take it. A server that takes nothing ends its connection when there is more.
 pub(super) const BACKLOG_BYTES_MAX: usize = 64 << 20;
@@ -27,9 +27,7 @@ const MASK: MaskKey = MaskKey::new([7, 3, 5, 1]);
 #[derive(Debug)]
 pub(super) enum News {
     /// A raw connection is open.
-    Open {
-        message_bytes: usize,
-    },
+    Open(TcpMessages),
     Ended(End),
 }
 

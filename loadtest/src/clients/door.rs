@@ -14,14 +14,29 @@ pub struct Door {
     pub subprotocols: Vec<String>,
     /// On loopback, use many source addresses: from one only some 28,000 connections reach one server.
     pub spread: bool,
-    /// Bytes of a message on a raw connection, at least one.
-    pub tcp_message_bytes: usize,
+    /// How the bytes of a raw connection become messages.
+    pub tcp_messages: TcpMessages,
+}
+
+/// How the bytes of a raw connection, on `tcp://`, become messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpMessages {
+    /// Each has so many bytes, at least one.
+    Bytes(usize),
+    /// They are the frames of a WebSocket server, from the first byte on.
+    Frames,
 }
 
 impl Door {
     /// A door to this target, from whatever address the kernel chooses. Messages of a raw connection have one byte.
     pub fn new(target: Target) -> Self {
-        Self { target, headers: Vec::new(), subprotocols: Vec::new(), spread: false, tcp_message_bytes: 1 }
+        Self {
+            target,
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
+            spread: false,
+            tcp_messages: TcpMessages::Bytes(1),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use self::core::{Core, News};
 use link::Phase;
 use timers::Due;
 
-pub use door::{Door, End};
+pub use door::{Door, End, TcpMessages};
 pub use outbox::Outbox;
 pub use source::PER_SOURCE;
 
@@ -272,13 +272,13 @@ impl Clients {
 
     fn on_news(&mut self, link: usize, news: News, at: Instant, workload: &mut impl Workload) {
         match news {
-            News::Open { message_bytes } if matches!(self.core.links[link].phase, Phase::Connecting(_)) => {
+            News::Open(messages) if matches!(self.core.links[link].phase, Phase::Connecting(_)) => {
                 self.core.set_open(link);
-                self.set_framing(link, Framing::fixed(message_bytes));
+                self.set_framing(link, Framing::raw(messages));
                 self.core.receive(link, at);
                 workload.on_open(&mut self.outbox(), link, at);
             }
-            News::Open { .. } => {}
+            News::Open(_) => {}
             News::Ended(end) => self.end(link, &end, workload),
         }
     }

@@ -84,9 +84,9 @@ impl Core {
         // The ring has it, and a process may have fewer descriptors than its rings.
         opening.socket = None;
         if opening.url().is_none() {
-            let message_bytes = opening.door.tcp_message_bytes;
+            let messages = opening.door.tcp_messages;
             self.links[link].phase = Phase::Connecting(opening);
-            self.news.push_back((link as u32, News::Open { message_bytes }));
+            self.news.push_back((link as u32, News::Open(messages)));
             return;
         }
         let session = opening.session();

@@ -15,7 +15,11 @@ const BYTES: usize = 64;
 /// Session 0 publishes flow 0 on topic 0, which session 1 hears; session 1 publishes flow 1 on topic 1, which nobody
 /// hears. The measured time is all time.
 fn worker() -> PubSubWorker {
-    let place = Place { target: Target::parse("ws://127.0.0.1:1/").expect("a URL"), adapter: Arc::new(Path) };
+    worker_at("ws://127.0.0.1:1/").expect("a worker")
+}
+
+fn worker_at(target: &str) -> Result<PubSubWorker, String> {
+    let place = Place { target: Target::parse(target).expect("a target"), adapter: Arc::new(Path) };
     let scenario = Scenario {
         topics: vec!["a".to_owned(), "b".to_owned()],
         flows: vec![Flow { topic: 0, session: 0, series: 0 }, Flow { topic: 1, session: 1, series: 0 }],
@@ -25,10 +29,10 @@ fn worker() -> PubSubWorker {
     let source = Source::Script(Arc::new(|_| Box::new(std::iter::empty())));
     let model = PubSub::new("test", &place, scenario, source, &["delivery"], Json::Null);
     let recorder = Recorder::new(&["delivery"], Arc::default());
-    let mut worker = model.worker(Share { index: 0, count: 1 }, recorder).expect("a worker");
+    let mut worker = model.worker(Share { index: 0, count: 1 }, recorder)?;
     let [start, end] = [0, 1_000_000_000].map(Instant::from_nanos);
     worker.start(Span { start, measure_from: start, measure_to: end });
-    worker
+    Ok(worker)
 }
 
 /// Messages of a flow, in one.
@@ -67,4 +71,10 @@ fn the_live_line_has_what_is_missing_by_now() {
         worker.missing
     });
     assert_eq!(missing, [0, 2, 1]);
+}
+
+#[test]
+fn a_relay_takes_no_workload_of_several_topics() {
+    let fault = worker_at("tcp://127.0.0.1:1").map(drop).expect_err("two topics");
+    assert!(fault.contains("tcp://127.0.0.1:1") && fault.contains("2") && fault.contains("ws://"), "{fault}");
 }

@@ -16,6 +16,7 @@ use crate::clients::Outbox;
 use crate::measure::{Accounts, Recorder, Span, Track};
 use crate::payload::stamp::{FLOWS_MAX, PAYLOAD_BYTES_MIN, Payloads, Stamp};
 use crate::run::{Finding, Readiness, Share, Worker};
+use crate::target::Protocol;
 
 /// What may wait in user space for a socket that takes nothing: beyond this a run ends, since the server does not take
 /// what is published.
@@ -84,6 +85,12 @@ impl PubSubWorker {
         let scenario = &common.scenario;
         if scenario.flows.len() > FLOWS_MAX {
             return Err(format!("{} flows: at most {FLOWS_MAX} can be told apart", scenario.flows.len()));
+        }
+        if common.target.protocol == Protocol::Tcp && scenario.topics.len() > 1 {
+            let (target, topics) = (&common.target, scenario.topics.len());
+            return Err(format!(
+                "{target}: a relay has one topic, and here are {topics}: a ws:// or wss:// URL is needed"
+            ));
         }
         if scenario.bytes_max < PAYLOAD_BYTES_MIN {
             return Err(format!("--bytes {}: at least {PAYLOAD_BYTES_MIN} are needed for a stamp", scenario.bytes_max));

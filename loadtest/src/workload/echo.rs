@@ -17,7 +17,7 @@ use ringwire_ring::Instant;
 
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
-use crate::clients::{Door, End, Message, Outbox, PER_SOURCE, Workload};
+use crate::clients::{Door, End, Message, Outbox, PER_SOURCE, TcpMessages, Workload};
 use crate::framing::check_message_bytes;
 use crate::json::Json;
 use crate::measure::{Accounts, Loop, Recorder, Seen, Series, Span};
@@ -157,7 +157,7 @@ impl Echo {
     fn new(options: &EchoOptions, target: &Target) -> Result<Self, String> {
         let frame_bytes = options.messages_to(target)?.frame(0).len();
         let door = Door {
-            tcp_message_bytes: frame_bytes,
+            tcp_messages: TcpMessages::Bytes(frame_bytes),
             spread: options.connections > PER_SOURCE,
             ..Door::new(target.clone())
         };

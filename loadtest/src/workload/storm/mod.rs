@@ -23,7 +23,7 @@ use ringwire_ring::linux::descriptor_limit;
 
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
-use crate::clients::Door;
+use crate::clients::{Door, TcpMessages};
 use crate::framing::check_message_bytes;
 use crate::json::Json;
 use crate::measure::{Loop, Recorder, micros};
@@ -128,7 +128,8 @@ impl Storm {
     fn new(options: StormOptions, target: &Target) -> Result<Self, String> {
         check_message_bytes(target, options.bytes)?;
         let message = Numbered::new(options.bytes, 1)?;
-        let door = Door { tcp_message_bytes: message.frame_bytes(), spread: true, ..Door::new(target.clone()) };
+        let tcp_messages = TcpMessages::Bytes(message.frame_bytes());
+        let door = Door { tcp_messages, spread: true, ..Door::new(target.clone()) };
         Ok(Self { options, door: Arc::new(door), message })
     }
 
