@@ -45,7 +45,7 @@ impl Data {
 /// A segment is a slice of atomic words, so that one thread may append while the kernel and other threads read
 /// what is before: no lock, and no `unsafe` in the crate that writes. Bytes lie in memory order
 /// (`u64::from_ne_bytes`). Whoever makes a `Shared` has seen, through a lock or an acquire load, that the bytes
-/// of its range are written; they never change afterwards.
+/// of its range are written; they never change afterwards, and a word that has bytes of the range only is not stored again.
 #[derive(Clone, Debug)]
 pub struct Shared {
     words: Arc<[AtomicU64]>,
@@ -93,23 +93,36 @@ impl Shared {
         Self { end, ..self }
     }
 
-    /// Calls `each` with the bytes of the range, in order, in pieces of at most eight.
-    pub fn for_each_piece(&self, mut each: impl FnMut(&[u8])) {
-        let mut at = self.start as usize;
-        let end = self.end as usize;
-        while at < end {
-            let word = self.words[at / 8].load(Ordering::Relaxed).to_ne_bytes();
-            let first = at % 8;
-            let last = (end - (at - first)).min(8);
-            each(&word[first..last]);
-            at += last - first;
+    /// Appends a copy of the bytes to `out`.
+    pub fn copy_to(&self, out: &mut Vec<u8>) {
+        let (start, end) = (self.start as usize, self.end as usize);
+        let (first, last) = (start.div_ceil(8), end / 8);
+        if first > last {
+            // All in one word, and neither of its ends.
+            return out.extend_from_slice(&self.word(last)[start % 8..end % 8]);
+        }
+        out.reserve(end - start);
+        if !start.is_multiple_of(8) {
+            out.extend_from_slice(&self.word(first - 1)[start % 8..]);
+        }
+        out.extend_from_slice(self.whole_words(first, last));
+        if !end.is_multiple_of(8) {
+            out.extend_from_slice(&self.word(last)[..end % 8]);
         }
     }
 
-    /// Appends a copy of the bytes to `out`.
-    pub fn copy_to(&self, out: &mut Vec<u8>) {
-        out.reserve(self.len());
-        self.for_each_piece(|piece| out.extend_from_slice(piece));
+    /// The bytes of a word that others may be writing more bytes of.
+    fn word(&self, nth: usize) -> [u8; 8] {
+        self.words[nth].load(Ordering::Relaxed).to_ne_bytes()
+    }
+
+    /// The bytes of words `first..last`, which are of the range as a whole.
+    fn whole_words(&self, first: usize, last: usize) -> &[u8] {
+        debug_assert!(self.start as usize <= first * 8 && last * 8 <= self.end as usize);
+        let words = &self.words[first..last];
+        // SAFETY: initialized memory as long as `self`, of the slice's length. Each of its bytes is of the range, so was
+        // written before `self` was made and never changes: no thread stores to these words any more.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) }
     }
 
     /// Address of the first byte, for the kernel to read [`len`](Self::len) bytes from.
