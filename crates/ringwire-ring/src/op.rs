@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 
 use crate::buffer::Buffer;
 use crate::data::Data;
@@ -19,7 +20,24 @@ pub struct Listener(pub u32);
 ///
 /// As the kernel's `user_data`: kind in the top 8 bits, generation in 24, slot in 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OpToken(pub u64);
+pub struct OpToken(NonZeroU64);
+
+impl OpToken {
+    /// The token with these bits.
+    ///
+    /// # Panics
+    /// If there are none: no kind is 0, so that an `Option<OpToken>` takes no more room than a token.
+    #[inline]
+    pub const fn new(bits: u64) -> Self {
+        Self(NonZeroU64::new(bits).expect("no kind of operation is 0"))
+    }
+
+    /// Its bits.
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0.get()
+    }
+}
 
 /// An operation. `W` is the driver's [`Waker`](crate::Waker).
 #[derive(Debug)]

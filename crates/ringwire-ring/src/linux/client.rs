@@ -82,7 +82,7 @@ impl Ring {
         self.has_room()?;
         let receive = opcode::Recv::new(Fixed(socket.0), std::ptr::null_mut(), bytes_max).buf_group(GROUP);
         let (token, _) = self.token(Kind::Receive, context, None);
-        self.push(&receive.build().flags(Flags::BUFFER_SELECT).user_data(token.0));
+        self.push(&receive.build().flags(Flags::BUFFER_SELECT).user_data(token.bits()));
         Ok(token)
     }
 

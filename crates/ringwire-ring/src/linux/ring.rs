@@ -212,7 +212,7 @@ impl Ring {
         let name = UserData::parse(entry.user_data())?;
         let (result, flags) = (entry.result(), entry.flags());
         let more = cqueue::more(flags);
-        let (token, slot) = (OpToken(entry.user_data()), name.slot);
+        let (token, slot) = (OpToken::new(entry.user_data()), name.slot);
         match name.kind {
             Kind::Quiet => return None,
             // The other ring's thread must not sleep on because the kernel had no memory for a message.
@@ -301,7 +301,7 @@ impl Ring {
         // One by one: the kernel finds an operation by its name at once, but for "any" it walks over all those it has
         // cancelled already, again and again.
         for token in self.seen.table.tokens() {
-            let cancel = opcode::AsyncCancel::new(token.0).build().flags(Flags::SKIP_SUCCESS);
+            let cancel = opcode::AsyncCancel::new(token.bits()).build().flags(Flags::SKIP_SUCCESS);
             self.push(&cancel.user_data(untracked(Kind::Quiet)));
         }
         let deadline = self.clock.now() + TIMEOUT;
@@ -397,16 +397,16 @@ impl Driver for Ring {
                 let shutdown = opcode::Shutdown::new(Fixed(socket.0), libc::SHUT_WR);
                 (shutdown.build(), self.token(Kind::Shutdown, context, None).0)
             }
-            Op::Cancel(token) => (opcode::AsyncCancel::new(token.0).build().flags(Flags::SKIP_SUCCESS), quiet()),
+            Op::Cancel(token) => (opcode::AsyncCancel::new(token.bits()).build().flags(Flags::SKIP_SUCCESS), quiet()),
             Op::Wake(waker) => {
                 let message = opcode::MsgRingData::new(Fd(waker.ring_fd()), 0, untracked(Kind::Woken), None);
                 // The low bits name the waker, which is kept until its descriptor has been used.
-                let token = OpToken(untracked(Kind::Wake) | self.waking.len() as u64);
+                let token = OpToken::new(untracked(Kind::Wake) | self.waking.len() as u64);
                 self.waking.push(waker);
                 (message.build().flags(Flags::SKIP_SUCCESS), token)
             }
         };
-        self.push(&entry.user_data(token.0));
+        self.push(&entry.user_data(token.bits()));
         Ok(token)
     }
 
@@ -496,5 +496,5 @@ impl Drop for Ring {
 }
 
 const fn quiet() -> OpToken {
-    OpToken(untracked(Kind::Quiet))
+    OpToken::new(untracked(Kind::Quiet))
 }

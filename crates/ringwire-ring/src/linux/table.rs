@@ -66,15 +66,23 @@ impl UserData {
     }
 }
 
+/// An operation in flight, or a place for one. Most operations in flight are receives of idle connections, so what those
+/// have none of, data, is elsewhere.
 #[derive(Debug)]
 struct Slot {
     generation: u32,
     context: u32,
-    /// Of a close: the descriptor.
+    /// Index of its data, if it has some. Of a close: the descriptor.
     number: u32,
     /// What the operation is; none if the slot is free.
     kind: Option<Kind>,
-    data: Option<Data>,
+    has_data: bool,
+}
+
+impl Slot {
+    fn data(&self) -> Option<usize> {
+        self.has_data.then_some(self.number as usize)
+    }
 }
 
 /// Operations in flight.
@@ -82,6 +90,8 @@ struct Slot {
 pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    data: Vec<Option<Data>>,
+    data_free: Vec<u32>,
 }
 
 impl Table {
@@ -95,16 +105,28 @@ impl Table {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.slots.push(Slot { generation: 0, context: 0, number: 0, kind: None, data: None });
+                self.slots.push(Slot { generation: 0, context: 0, number: 0, kind: None, has_data: false });
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 operations in flight")
             }
         };
+        let index = data.map(|data| self.keep(data));
         let entry = &mut self.slots[slot as usize];
         debug_assert!(entry.kind.is_none(), "a free slot is free");
         entry.kind = Some(kind);
         entry.context = context;
-        entry.data = data;
+        entry.has_data = index.is_some();
+        entry.number = index.unwrap_or(0);
         (name(kind, entry.generation, slot), slot)
+    }
+
+    /// Keeps data of an operation; says where.
+    fn keep(&mut self, data: Data) -> u32 {
+        if let Some(index) = self.data_free.pop() {
+            self.data[index as usize] = Some(data);
+            return index;
+        }
+        self.data.push(Some(data));
+        u32::try_from(self.data.len() - 1).expect("fewer than 2^32 operations in flight")
     }
 
     /// The operations in flight.
@@ -115,12 +137,14 @@ impl Table {
 
     /// The data of the operation in `slot`.
     pub(super) fn data(&self, slot: u32) -> Option<&Data> {
-        self.slots[slot as usize].data.as_ref()
+        self.data[self.slots[slot as usize].data()?].as_ref()
     }
 
-    /// Keeps a number with the operation in `slot`, until the next one has that place.
+    /// Keeps a number with the operation in `slot`, which has no data, until the next one has that place.
     pub(super) fn set_number(&mut self, slot: u32, number: u32) {
-        self.slots[slot as usize].number = number;
+        let entry = &mut self.slots[slot as usize];
+        debug_assert!(!entry.has_data, "what has data has no other number");
+        entry.number = number;
     }
 
     /// The number that was kept with the latest operation in `slot`.
@@ -130,7 +154,7 @@ impl Table {
 
     /// Where the operation in `slot` may write, and how much.
     pub(super) fn room(&mut self, slot: u32) -> (*mut u8, u32) {
-        match &mut self.slots[slot as usize].data {
+        match self.slots[slot as usize].data().and_then(|index| self.data[index].as_mut()) {
             Some(Data::Owned { bytes, .. }) => (bytes.as_mut_ptr(), bytes.len() as u32),
             _ => unreachable!("an operation that writes has bytes of its own to write to"),
         }
@@ -148,21 +172,23 @@ impl Table {
         assert!(entry.kind.take().is_some(), "an operation ends once");
         entry.generation = (entry.generation + 1) & GENERATION_MASK;
         self.free.push(slot);
-        entry.data.take()
+        let index = entry.data()?;
+        self.data_free.push(index as u32);
+        self.data[index].take()
     }
 
     /// Ends the operation that `token` names, if it is still in flight.
     pub(super) fn end(&mut self, token: OpToken) {
-        let slot = (token.0 & u64::from(u32::MAX)) as u32;
+        let slot = (token.bits() & u64::from(u32::MAX)) as u32;
         let entry = &self.slots[slot as usize];
-        if entry.kind.is_some() && entry.generation == (token.0 >> 32) as u32 & GENERATION_MASK {
+        if entry.kind.is_some() && entry.generation == (token.bits() >> 32) as u32 & GENERATION_MASK {
             self.remove(slot);
         }
     }
 }
 
 fn name(kind: Kind, generation: u32, slot: u32) -> OpToken {
-    OpToken((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
+    OpToken::new((kind as u64) << 56 | u64::from(generation) << 32 | u64::from(slot))
 }
 
 #[cfg(test)]
@@ -173,7 +199,7 @@ mod tests {
     fn a_token_of_an_ended_operation_names_nothing() {
         let mut table = Table::default();
         let (old, slot) = table.insert(Kind::Receive, 7, None);
-        let name = UserData::parse(old.0).expect("own user_data");
+        let name = UserData::parse(old.bits()).expect("own user_data");
         assert_eq!(name.kind, Kind::Receive);
         assert_eq!(table.context(name), Some(7));
         table.remove(slot);
@@ -188,12 +214,38 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_without_data_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Slot>(), 16);
+    }
+
+    #[test]
+    fn data_comes_back_with_its_operation_and_its_place_is_used_again() {
+        let mut table = Table::default();
+        let owned = |byte| Some(Data::Owned { bytes: vec![byte; 3], start: 0 });
+        let byte = |data: Option<Data>| match data {
+            Some(Data::Owned { bytes, .. }) => bytes[0],
+            other => panic!("owned data, not {other:?}"),
+        };
+        for _ in 0..3 {
+            let slots: Vec<u32> = (0..5).map(|nth| table.insert(Kind::Send, 0, owned(nth)).1).collect();
+            let (_, receive) = table.insert(Kind::Receive, 0, None);
+            assert!(table.data(receive).is_none());
+            for (nth, &slot) in slots.iter().enumerate().rev() {
+                assert!(matches!(table.data(slot), Some(Data::Owned { bytes, .. }) if bytes[0] == nth as u8));
+                assert_eq!(byte(table.remove(slot)), nth as u8);
+            }
+            assert!(table.remove(receive).is_none());
+        }
+        assert_eq!((table.data.len(), table.data_free.len()), (5, 5));
+    }
+
+    #[test]
     fn generations_wrap_within_their_bits() {
         let mut table = Table::default();
         let (_, slot) = table.insert(Kind::Send, 0, None);
         table.slots[slot as usize].generation = GENERATION_MASK;
         table.remove(slot);
         let (token, _) = table.insert(Kind::Send, 0, None);
-        assert_eq!(token.0, untracked(Kind::Send));
+        assert_eq!(token.bits(), untracked(Kind::Send));
     }
 }

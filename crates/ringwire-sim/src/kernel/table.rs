@@ -46,7 +46,7 @@ impl Kind {
 
 /// Token of what no table knows: wakes, cancels.
 pub(super) const fn untracked() -> OpToken {
-    OpToken(8 << 56)
+    OpToken::new(8 << 56)
 }
 
 /// An operation in flight.
@@ -96,12 +96,12 @@ impl Table {
     pub(super) fn token(&self, slot: u32) -> OpToken {
         let (generation, operation) = &self.slots[slot as usize];
         let kind = operation.as_ref().expect("an operation in flight").kind;
-        OpToken(kind.number() << 56 | u64::from(*generation) << 32 | u64::from(slot))
+        OpToken::new(kind.number() << 56 | u64::from(*generation) << 32 | u64::from(slot))
     }
 
     /// Slot of the operation that `token` names, if it is still in flight.
     pub(super) fn find(&self, token: OpToken) -> Option<u32> {
-        let slot = (token.0 & u64::from(u32::MAX)) as u32;
+        let slot = (token.bits() & u64::from(u32::MAX)) as u32;
         let (_, operation) = self.slots.get(slot as usize)?;
         operation.as_ref()?;
         (self.token(slot) == token).then_some(slot)
