@@ -1,17 +1,19 @@
 //! What a developer of ringwire runs: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask kill`,
-//! `cargo xtask peers`, `cargo xtask compare`, `cargo xtask tidy`.
+//! `cargo xtask peers`, `cargo xtask compare`, `cargo xtask instructions`, `cargo xtask tidy`.
 //!
 //! Every child process and every wait has a deadline, and a child that outlives its deadline is killed with all
 //! that it started. What the tests need beside Rust (a Python venv, npm packages, Chromium) is installed under the
 //! target directory, or by the system's package manager where there is one to ask and the right to ask it.
 //!
-//! What this crate must never do: report a step as passed that did not run, or write into the source tree.
+//! What this crate must never do: report a step as passed that did not run, or write into the source tree, but for a record
+//! that it is asked to make.
 
 #![forbid(unsafe_code)]
 
 mod compare;
 mod conformance;
 mod context;
+mod instructions;
 mod kill;
 mod peers;
 mod process;
@@ -45,6 +47,9 @@ usage: cargo xtask COMMAND
   compare [NAME]... [-- WORKLOAD [FLAGS OF ringload compare]]
         ringwire beside these peers on this machine, under echo or another workload of ringload: builds all, runs
         rounds that interleave them, and leaves a page and the figures in target/compare.
+  instructions [--record]
+        How many instructions each hot path executes, counted by callgrind, against the record in benches/records.
+        --record makes a new record.
   tidy
         The rules of the source tree that no compiler knows: who may import whom, where unsafe may stand, ...";
 
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "conformance" => conformance::command(&context, rest),
         Some((command, rest)) if command == "kill" => kill::command(&context, rest),
         Some((command, rest)) if command == "compare" => compare::command(&context, rest),
+        Some((command, rest)) if command == "instructions" => instructions::command(&context, rest),
         Some((command, rest)) if command == "peers" => peers::command(&context, rest),
         Some((command, [])) if command == "tidy" => tidy::command(&context),
         _ => Err(USAGE.to_owned()),

@@ -23,7 +23,13 @@ pub(crate) fn build_ringload(context: &Context, deadline: Deadline) -> Result<Pa
     build_release(context, "ringload", "ringload", deadline)
 }
 
-fn build_release(context: &Context, package: &str, name: &str, deadline: Deadline) -> Result<PathBuf, String> {
+/// Builds this release binary and says where it is.
+pub(crate) fn build_release(
+    context: &Context,
+    package: &str,
+    name: &str,
+    deadline: Deadline,
+) -> Result<PathBuf, String> {
     let mut cargo = context.cargo(&["build", "--release", "--quiet", "--package", package, "--bin", name]);
     process::run(&mut cargo, deadline)?;
     let binary = context.target.join("release").join(name);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{Outcome, c_client};
 use crate::context::Context;
+use crate::instructions::Compared;
 use crate::process::{self, Deadline};
 use crate::tidy::SourceFile;
-use crate::{conformance, peers, provision, server, slow, tidy, tls};
+use crate::{conformance, instructions, peers, provision, server, slow, tidy, tls};
 
 /// One step.
 #[derive(Debug)]
@@ -50,6 +51,12 @@ pub(crate) const STEPS: &[Step] = &[
         about: "tests that need release speed: faults, calls, idle",
         limit: minutes(20),
         run: release,
+    },
+    Step {
+        name: "instructions",
+        about: "what hot paths execute, against the record",
+        limit: minutes(10),
+        run: count_instructions,
     },
     Step { name: "slow", about: "a client beside 1,000 slow ones", limit: minutes(10), run: slow_clients },
     Step { name: "tls", about: "testssl.sh and sslyze", limit: minutes(15), run: scan_tls },
@@ -157,6 +164,18 @@ fn autobahn(context: &Context, deadline: Deadline) -> Outcome {
     with(context, provision::autobahn(context, deadline), |python| {
         conformance::run(context, &python, &conformance::some(), deadline)
     })
+}
+
+fn count_instructions(context: &Context, deadline: Deadline) -> Outcome {
+    let valgrind = match provision::program(context, &["valgrind"], deadline) {
+        Ok(valgrind) => valgrind,
+        Err(reason) => return Outcome::Skipped(reason),
+    };
+    match instructions::compare(context, &valgrind, deadline) {
+        Ok(Compared::Held) => Outcome::Passed,
+        Ok(Compared::Incomparable(why)) => Outcome::Skipped(why),
+        Err(reason) => Outcome::Failed(reason),
+    }
 }
 
 /// Needs a core for the server and one for its clients.

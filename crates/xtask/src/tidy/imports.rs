@@ -19,7 +19,11 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
         &["ringwire-sim", "ringwire-client"],
     ),
     ("ringload", &["ringwire-codec", "ringwire-engine", "ringwire-ring"], &[]),
-    ("ringwire-benches", &["ringwire-codec", "ringwire-ring", "ringwire-engine", "ringwire-hub"], &[]),
+    (
+        "ringwire-benches",
+        &["ringwire-codec", "ringwire-ring", "ringwire-engine", "ringwire-hub", "ringwire-server"],
+        &[],
+    ),
     ("xtask", &[], &[]),
 ];
 
