@@ -48,7 +48,8 @@ fn hold(server: &Server, target: &Target, connections: usize, settle: Duration) 
         progress: Progress::Off,
     };
     let place = Place { target: target.clone(), adapter: Arc::new(Path) };
-    let report = IdleOptions { connections }.run(&place, &load).expect("all connections open");
+    let report =
+        IdleOptions { connections, visits_before: Duration::ZERO }.run(&place, &load).expect("all connections open");
     println!("{}", report.to_text());
     assert_eq!(report.accounts.ended, 0, "{:?}", report.accounts);
     // All have closed at once, and the next client is served.

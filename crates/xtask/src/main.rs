@@ -1,15 +1,16 @@
 //! What a developer of ringwire runs: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask kill`,
-//! `cargo xtask peers`, `cargo xtask compare`, `cargo xtask instructions`, `cargo xtask tidy`.
+//! `cargo xtask peers`, `cargo xtask compare`, `cargo xtask bench`, `cargo xtask instructions`, `cargo xtask tidy`.
 //!
 //! Every child process and every wait has a deadline, and a child that outlives its deadline is killed with all
 //! that it started. What the tests need beside Rust (a Python venv, npm packages, Chromium) is installed under the
 //! target directory, or by the system's package manager where there is one to ask and the right to ask it.
 //!
 //! What this crate must never do: report a step as passed that did not run, or write into the source tree, but for a record
-//! that it is asked to make.
+//! that it is asked to make, and the tables of records.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod compare;
 mod conformance;
 mod context;
@@ -47,6 +48,9 @@ usage: cargo xtask COMMAND
   compare [NAME]... [-- WORKLOAD [FLAGS OF ringload compare]]
         ringwire beside these peers on this machine, under echo or another workload of ringload: builds all, runs
         rounds that interleave them, and leaves a page and the figures in target/compare.
+  bench [ROW]... [--list] [--rounds N] [--seconds S] [--peers A,B] [--congestion NAME] [--resume] [--quick] [--tables]
+        ringwire beside peers and floors, row by row: a record of each in benches/records, and the tables of them in
+        docs/performance.md. --list names the rows and what they must show.
   instructions [--record]
         How many instructions each hot path executes, counted by callgrind, against the record in benches/records.
         --record makes a new record.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "conformance" => conformance::command(&context, rest),
         Some((command, rest)) if command == "kill" => kill::command(&context, rest),
         Some((command, rest)) if command == "compare" => compare::command(&context, rest),
+        Some((command, rest)) if command == "bench" => bench::command(&context, rest),
         Some((command, rest)) if command == "instructions" => instructions::command(&context, rest),
         Some((command, rest)) if command == "peers" => peers::command(&context, rest),
         Some((command, [])) if command == "tidy" => tidy::command(&context),

@@ -36,6 +36,12 @@ pub(crate) fn run(context: &Context, testssl: &Path, python: &Path, deadline: De
     server.stop()
 }
 
+/// An authority's certificate, and a certificate of it for this machine's own address with its key.
+pub(crate) fn certificates(context: &Context, deadline: Deadline) -> Result<[PathBuf; 3], String> {
+    let files = Files::make(context, deadline)?;
+    Ok(["ca.pem", "server.pem", "server.key"].map(|name| files.0.join(name)))
+}
+
 fn scan_with_testssl(
     context: &Context,
     testssl: &Path,

@@ -34,7 +34,7 @@ pub enum Better {
 }
 
 /// What is compared, in the order of tables. Latencies are those of the first series, from when messages were due.
-pub const METRICS: [Metric; 8] = [
+pub const METRICS: [Metric; 10] = [
     Metric {
         name: "server CPU per message",
         key: "server_cpu_us_per_message",
@@ -79,7 +79,29 @@ pub const METRICS: [Metric; 8] = [
         better: Better::Less,
         of: |report| Some(micros(report.cost.own_cpu) / report.messages as f64),
     },
+    Metric {
+        name: "server memory per connection",
+        key: "resident_bytes_per_connection",
+        unit: "B",
+        better: Better::Less,
+        of: |report| found(report, "resident_bytes_per_connection"),
+    },
+    Metric {
+        name: "kernel memory per connection, both ends",
+        key: "kernel_bytes_per_connection",
+        unit: "B",
+        better: Better::Less,
+        of: |report| found(report, "kernel_bytes_per_connection"),
+    },
 ];
+
+/// A finding that only some workloads have.
+fn found(report: &Report, name: &str) -> Option<f64> {
+    report.findings.iter().find(|(found, _)| *found == name).and_then(|(_, value)| match value {
+        Json::Number(value) => Some(*value),
+        _ => None,
+    })
+}
 
 fn percentile_us(report: &Report, percent: f64) -> Option<f64> {
     let latency = &report.series.first()?.corrected;

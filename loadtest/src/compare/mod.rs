@@ -36,6 +36,7 @@ ringload compare WORKLOAD: several servers, in rounds that interleave them
     --rounds N            rounds; fewer than 6 give no interval of 95 % confidence [7]
     --server-core N       core of the servers, or `any` for all of them [0]
     --load-core N,M..     cores of the generator, a thread on each [1]
+    --keep-going on|off   go on without a server that gives no result in the first round, instead of ending [off]
     and the flags of WORKLOAD, with --seconds [2] and --warm-up [0.5]
 ";
 
@@ -48,6 +49,8 @@ pub struct CompareOptions {
     pub server_core: Option<usize>,
     /// Rounds, at least one.
     pub rounds: usize,
+    /// Whether a server that gives no result in the first round is gone on without.
+    pub keep_going: bool,
     /// What the workload is called.
     pub kind: &'static str,
     /// Under what.
@@ -111,6 +114,7 @@ impl CompareOptions {
             contenders,
             server_core,
             rounds: flags.at_least_one("rounds", 7)?,
+            keep_going: flags.switch("keep-going")?,
             kind: kind.name,
             workload: (kind.read)(flags)?,
             load: cli::load(flags, 2.0, 0.5)?,
@@ -192,7 +196,8 @@ fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Option<String> {
 /// Runs the comparison. `progress` is told of each measurement.
 ///
 /// # Errors
-/// If a server cannot be started or measured in the first round. A later fault is in what is returned.
+/// If a server cannot be started or measured in the first round, unless that is to be gone on from; and if none can. A later
+/// fault is in what is returned.
 pub fn run(
     options: &CompareOptions,
     mut progress: impl FnMut(&str, &Result<Report, String>),
@@ -205,13 +210,17 @@ pub fn run(
         for index in order(round, count) {
             let contender = &options.contenders[index];
             let result = measure(options, contender).map_err(|reason| format!("{}: {reason}", contender.server.name));
-            if round == 0 {
+            if round == 0 && !options.keep_going {
                 result.as_ref().map_err(Clone::clone)?;
             }
             progress(&contender.server.name, &result);
             reports[index] = Some(result);
         }
-        rounds.push(reports.into_iter().flatten().collect());
+        let reports: Vec<Result<Report, String>> = reports.into_iter().flatten().collect();
+        if round == 0 && reports.iter().all(Result::is_err) {
+            return Err(reports.into_iter().find_map(Result::err).unwrap_or_default());
+        }
+        rounds.push(reports);
     }
     let names = options.contenders.iter().map(|contender| contender.server.name.clone()).collect();
     Ok(Comparison { workload: options.kind, names, rounds, options: options.to_json(), facts })
@@ -323,6 +332,22 @@ mod tests {
         options.contenders.swap(0, 1);
         let fault = run(&options, |_, _| ()).unwrap_err();
         assert!(fault.contains("bad: ") && fault.contains("/does/not/exist"), "{fault}");
+    }
+
+    #[test]
+    fn whoever_keeps_going_does_so_as_long_as_one_server_gives_results() {
+        let good = format!("good={}", crate::server::tests::player("waits"));
+        let bad = "bad=/does/not/exist {port}";
+        let flags =
+            "idle --connections 1 --keep-going on --rounds 2 --server-core any --threads 1 --seconds 0.01 --warm-up 0";
+        let flags: Vec<&str> = flags.split(' ').collect();
+        let target = ["--target-of", "good=tcp://127.0.0.1:{port}"];
+        let with = |servers: &[&str]| run(&read(&[&flags[..], servers].concat()).unwrap(), |_, _| ());
+        let comparison = with(&[&target[..], &["--server", bad, "--server", &good]].concat()).unwrap();
+        let results: Vec<bool> = comparison.rounds.iter().flatten().map(Result::is_ok).collect();
+        assert_eq!(results, [false, true, false, true]);
+        let fault = with(&["--server", bad, "--server", "worse=/is/not/there {port}"]).unwrap_err();
+        assert!(fault.contains("/does/not/exist"), "{fault}");
     }
 
     #[test]

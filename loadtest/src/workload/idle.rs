@@ -5,15 +5,22 @@
 //! [`PER_THREAD`] of them. On loopback they come from many source addresses.
 //!
 //! Memory is the growth of the server's resident set since before the first of these connections, so a server that has
-//! served others before shows less of it. It needs `--server-pid`. A connection that the server ends is a fault.
+//! served others before shows less of it. It needs `--server-pid`. A connection that the server ends is a fault. What is
+//! the server's own and not a connection's, such as receive buffers, is memory from its first use on: `--visits-before`
+//! has it used before anything is counted.
+//!
+//! The kernel's memory is the growth of its slabs over the whole machine, so it holds both ends of each connection where
+//! both are here, and what others have it do.
 //!
 //! Where the defaults come from: 10,000 connections are the old question of this trade (C10k). Whoever measures memory
 //! should let deadlines of handshakes pass before: `--settle` more than the server's handshake timeout.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringwire_ring::Instant;
 
+use super::storm::{Pace, StormOptions};
 use super::{Kind, Options, Place};
 use crate::cli::Flags;
 use crate::clients::{Door, End, Message, Outbox, Workload};
@@ -29,6 +36,7 @@ pub const KIND: Kind = Kind {
     about: "many connections that say nothing: what each costs in memory and CPU time",
     help: "\
     --connections N       connections; a thread for every 19,900 of them [10_000]
+    --visits-before S     seconds of short visits with an echo each, before memory is counted [0]
 ",
     has_adapter: false,
     read: |flags| Ok(Box::new(IdleOptions::read(flags)?)),
@@ -37,11 +45,20 @@ pub const KIND: Kind = Kind {
 /// Most connections of a thread: a ring's, under the common limit of 20,000 descriptors.
 pub const PER_THREAD: usize = 19_900;
 
+/// Visits at a time before memory is counted: few, so that what a server keeps of them is little.
+const VISITS_AT_ONCE: usize = 8;
+/// Bytes of each visit's message.
+const VISIT_BYTES: usize = 64;
+/// The finding of how much the kernel's slabs held while all connections were open.
+const KERNEL_BYTES: &str = "kernel_slab_bytes";
+
 /// How many connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleOptions {
     /// Connections.
     pub connections: usize,
+    /// For how long the server is visited before its memory is counted.
+    pub visits_before: Duration,
 }
 
 impl IdleOptions {
@@ -50,7 +67,18 @@ impl IdleOptions {
     /// # Errors
     /// What is wrong with them.
     pub fn read(flags: &mut Flags) -> Result<Self, String> {
-        Ok(Self { connections: flags.at_least_one("connections", 10_000)? })
+        let visits_before = flags.seconds("visits-before", 0.0)?;
+        Ok(Self { connections: flags.at_least_one("connections", 10_000)?, visits_before })
+    }
+
+    /// Has the server use what it has.
+    fn visit(&self, place: &Place, load: &Load) -> Result<(), String> {
+        if self.visits_before.is_zero() {
+            return Ok(());
+        }
+        let visits = StormOptions { pace: Pace::Concurrency(VISITS_AT_ONCE), bytes: VISIT_BYTES };
+        let (time, warm_up) = (self.visits_before, Duration::ZERO);
+        visits.run(place, &Load { time, warm_up, slos: Vec::new(), ..load.clone() }).map(drop)
     }
 
     /// Threads that hold them: those asked for, and as many more as it takes.
@@ -64,14 +92,25 @@ impl IdleOptions {
 impl Options for IdleOptions {
     fn run(&self, place: &Place, load: &Load) -> Result<Report, String> {
         let load = Load { threads: self.threads(load), ..load.clone() };
+        self.visit(place, &load)?;
         let before = load.server.and_then(|server| server.whole_use().ok()).map(|used| used.resident_bytes);
+        let kernel_before = kernel_bytes();
         let door = Arc::new(Door { spread: true, ..Door::new(place.target.clone()) });
         let mut report = run::run(&Idle { connections: self.connections, door }, &load)?;
         let after = report.cost.server.map(|server| server.resident_bytes);
-        let growth = before.zip(after).map(|(before, after)| after as f64 - before as f64);
+        let kernel_after =
+            report.findings.iter().find(|(name, _)| *name == KERNEL_BYTES).and_then(|(_, bytes)| match bytes {
+                Json::Integer(bytes) => Some(*bytes),
+                _ => None,
+            });
+        let each = |before: Option<u64>, after: Option<u64>| {
+            let growth = before.zip(after).map(|(before, after)| after as f64 - before as f64);
+            growth.map(|growth| growth / self.connections as f64)
+        };
         report.findings.extend([
             ("resident_bytes_before", before.into()),
-            ("resident_bytes_per_connection", growth.map(|growth| growth / self.connections as f64).into()),
+            ("resident_bytes_per_connection", each(before, after).into()),
+            ("kernel_bytes_per_connection", each(kernel_before, kernel_after).into()),
             ("server_cpu_us", report.cost.server_cpu().map(micros).into()),
         ]);
         Ok(report)
@@ -123,6 +162,8 @@ impl Model for Idle {
             span: None,
             recorder,
             accounts: Accounts::default(),
+            is_first: share.index == 0,
+            kernel_bytes: None,
         })
     }
 }
@@ -138,6 +179,9 @@ struct IdleWorker {
     span: Option<Span>,
     recorder: Recorder,
     accounts: Accounts,
+    /// One of the threads reads what is the whole machine's.
+    is_first: bool,
+    kernel_bytes: Option<u64>,
 }
 
 impl Workload for IdleWorker {
@@ -189,6 +233,8 @@ impl Worker for IdleWorker {
 
     fn stop(&mut self, at: Instant) {
         self.recorder.stop(at);
+        // While all are open.
+        self.kernel_bytes = if self.is_first { kernel_bytes() } else { None };
     }
 
     fn is_over(&self) -> bool {
@@ -200,8 +246,19 @@ impl Worker for IdleWorker {
     }
 
     fn finish(self) -> Finding {
-        Finding { accounts: self.accounts, recorded: self.recorder.finish(), ..Finding::default() }
+        let counts = self.kernel_bytes.map(|bytes| (KERNEL_BYTES, bytes)).into_iter().collect();
+        Finding { accounts: self.accounts, recorded: self.recorder.finish(), counts, ..Finding::default() }
     }
+}
+
+/// What the kernel's slabs hold; none if it does not say.
+fn kernel_bytes() -> Option<u64> {
+    slab_bytes(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn slab_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("Slab:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]
@@ -209,10 +266,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_slabs_hold_is_read_from_meminfo() {
+        assert_eq!(
+            slab_bytes("MemTotal:  9 kB\nSlab:             812916 kB\nSReclaimable: 1 kB\n"),
+            Some(812_916 * 1024)
+        );
+        assert_eq!(slab_bytes("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
     fn there_are_as_many_threads_as_connections_need_and_at_least_those_asked_for() {
         let threads = |connections, asked: &[Option<usize>]| {
             let load = crate::cli::load(&mut Flags::default(), 5.0, 1.0).unwrap();
-            IdleOptions { connections }.threads(&Load { threads: asked.to_vec(), ..load })
+            IdleOptions { connections, visits_before: Duration::ZERO }
+                .threads(&Load { threads: asked.to_vec(), ..load })
         };
         assert_eq!(threads(19_900, &[Some(1)]), [Some(1)]);
         assert_eq!(threads(19_901, &[Some(1)]), [Some(1), None]);

@@ -18,6 +18,11 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 const USAGE: &str = "usage: cargo xtask peers [NAME]... [--list]";
 
+/// The names of all peers.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|peer| peer.name)
+}
+
 /// What a peer is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recipe {
