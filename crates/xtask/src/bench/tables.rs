@@ -191,9 +191,9 @@ const ALL_HEAD: &str = "\
 # Records
 
 What `cargo xtask bench` measured: a file per row, with every round's figures. This page is made from them, and so are the
-tables of [docs/performance.md](../../docs/performance.md), which says what the columns mean. `echo-1-connection-one-core.json`,
-`echo-100-connections-one-core.json` and `echo-100-connections-two-cores.json` belong to
-[decision 0001](../../docs/decisions/0001-raw-ring.md).
+tables of [docs/performance.md](../../docs/performance.md), which says what the columns mean. The files
+`echo-1-connection-one-core.json`, `echo-100-connections-one-core.json` and `echo-100-connections-two-cores.json` belong to
+[decision 0001](../../docs/decisions/0001-raw-ring.md), and `instructions.json` to `cargo xtask instructions`.
 ";
 
 fn server_line(server: &Measured, metrics: &[Metric]) -> String {
