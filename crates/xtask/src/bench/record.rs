@@ -52,6 +52,8 @@ impl Role {
 pub(crate) struct Measured {
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// Its library and that one's version; empty for what is this checkout's.
+    pub(crate) version: String,
     /// How it was started, as seen from the root of the checkout.
     pub(crate) command: String,
     /// Beside each metric its rounds; none for a metric that no round has.
@@ -117,6 +119,7 @@ impl Measured {
         let figures = self.figures.iter().map(|(metric, rounds)| (metric.key().to_owned(), rounds.clone().into()));
         Json::members([
             ("role", self.role.word().into()),
+            ("version", self.version.as_str().into()),
             ("command", self.command.as_str().into()),
             ("figures", Json::Members(figures.collect())),
             ("server_cpu_share", self.server_share.clone().into()),
@@ -140,6 +143,7 @@ impl Measured {
         Ok(Self {
             name: name.to_owned(),
             role: Role::of(&json::text(value, "role")?)?,
+            version: json::text(value, "version")?,
             command: json::text(value, "command")?,
             figures,
             server_share: rounds_of(value, "server_cpu_share")?,
@@ -284,6 +288,7 @@ pub(crate) fn record_of(row: &str, servers: &[(&str, Role, &[f64])]) -> Record {
         Measured {
             name: (*name).to_owned(),
             role: *role,
+            version: if role.is_peer() { format!("{name} 1.2.3") } else { String::new() },
             command: format!("target/{name} --port {{port}}"),
             figures,
             server_share: all(0.1),

@@ -197,7 +197,8 @@ tables of [docs/performance.md](../../docs/performance.md), which says what the 
 ";
 
 fn server_line(server: &Measured, metrics: &[Metric]) -> String {
-    let mut text = format!("| {} |", server.name);
+    let version = if server.version.is_empty() { String::new() } else { format!(", {}", server.version) };
+    let mut text = format!("| {}{version} |", server.name);
     for metric in metrics {
         let at_least = if *metric == Metric::Rate && server.generator_bound > 0 { "≥ " } else { "" };
         let told = server.spread(*metric).map_or_else(|| "–".to_owned(), |spread| figure(*metric, &spread));
@@ -306,6 +307,7 @@ mod tests {
             "## storm\n",
             "ringload compare echo --bytes 16\n",
             "| ringwire | 1.00 µs | 1.00 M | 100 µs | 200 µs | 300 µs | 10 %, 5 % |  |",
+            "| bun, bun 1.2.3 | 2.00 µs |",
             "| 2 faulty: 3 lost |",
             "| ring-floor |",
             "Without socketio (it has no /echo).",

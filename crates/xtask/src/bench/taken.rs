@@ -8,6 +8,7 @@ use super::record::{Conditions, Measured, Record};
 use super::rows::Row;
 use super::servers::{Contender, Field};
 use crate::context::Context;
+use crate::peers;
 
 /// What of a run ringload does not know.
 #[derive(Clone, Debug)]
@@ -75,6 +76,11 @@ fn measured(context: &Context, contender: &Contender, value: &Value) -> Result<M
     Ok(Measured {
         name: name.clone(),
         role: contender.role,
+        version: if contender.role.is_peer() {
+            peers::version(context, name).unwrap_or_default()
+        } else {
+            String::new()
+        },
         command: contender.line.replace(&context.target.display().to_string(), "target"),
         figures,
         server_share: share("interval.server.cpu_share"),
@@ -123,16 +129,16 @@ mod tests {
       "options": {"rounds": 2, "seconds": 1, "warm_up_seconds": 0.25},
       "facts": {"started": "2026-01-31T23:59:59Z", "seed": 7, "machine":
         {"kernel": "6.18", "cpu": "x", "cores": 2, "memory_bytes": 9, "tcp_congestion_control": "cubic"}},
-      "servers": {"a": {"server_cpu_us_per_message": {"rounds": [1.5, null]}, "p50_us": {"rounds": [null, null]}}},
+      "servers": {"sockudo": {"server_cpu_us_per_message": {"rounds": [1.5, null]}, "p50_us": {"rounds": [null, null]}}},
       "rounds": [
-        {"a": {"interval": {"server": {"cpu_share": 0.5}, "generator": {"cpu_share": 0.99, "was_bottleneck": true},
+        {"sockudo": {"interval": {"server": {"cpu_share": 0.5}, "generator": {"cpu_share": 0.99, "was_bottleneck": true},
                "others_cpu_share": 0.1}, "void": ["slow"], "accounts": {"lost": 3, "connections_ended": 1, "arrived": 9}}},
-        {"a": {"failed": "a: the server died\nwith its last words"}}]}"#;
+        {"sockudo": {"failed": "sockudo: the server died\nwith its last words"}}]}"#;
 
     fn taken(text: &str) -> Result<Record, String> {
         let context = Context::of_this_checkout();
         let line = format!("{}/release/a --port {{port}}", context.target.display());
-        let contender = Contender { name: "a".to_owned(), role: Role::Peer, line, target: None, adapter: None };
+        let contender = Contender { name: "sockudo".to_owned(), role: Role::Peer, line, target: None, adapter: None };
         let field = Field { contenders: vec![contender], absent: vec![("b".to_owned(), "why".to_owned())] };
         let around = Around { commit: "0123".to_owned(), own_namespace: true };
         record(&context, &rows::all()[0], &field, &around, text)
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!((server.generator_bound, server.void, server.void_reason.as_str()), (1, 1, "slow"));
         assert_eq!((server.faulty, server.fault.as_str()), (2, "3 lost, 1 connections ended"));
         assert_eq!((record.conditions.seed, record.conditions.rounds, record.conditions.seconds), (7, 2, 1.0));
+        assert!(server.version.starts_with("sockudo-ws 3."), "{}", server.version);
         assert_eq!((record.row.as_str(), record.absent.len()), ("echo-16-c1-d1", 1));
     }
 
@@ -162,6 +169,8 @@ mod tests {
     fn what_ringload_did_not_write_is_named() {
         assert!(taken("").unwrap_err().contains("no JSON"));
         assert!(taken(&TEXT.replace("\"kernel\"", "\"k\"")).unwrap_err().contains("facts.machine.kernel"));
-        assert!(taken(&TEXT.replace("\"a\": {\"failed\"", "\"b\": {\"failed\"")).unwrap_err().contains("`a`"));
+        assert!(
+            taken(&TEXT.replace("\"sockudo\": {\"failed\"", "\"b\": {\"failed\"")).unwrap_err().contains("`sockudo`")
+        );
     }
 }

@@ -6,12 +6,15 @@
 
 mod check;
 mod recipes;
+mod versions;
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::context::Context;
 use crate::process::Deadline;
+
+pub(crate) use versions::version;
 
 /// For all: downloads, two optimized builds of Rust, a header library's compiler time.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
