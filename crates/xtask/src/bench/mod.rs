@@ -22,7 +22,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::peers::{self, PeerCommand};
+use crate::peers::{self, Provided};
 use crate::process::{self, Deadline, Guarded};
 use crate::provision;
 use crate::server;
@@ -116,13 +116,13 @@ fn measure_all(context: &Context, options: &Options, rows: &[Row]) -> Result<(),
     let rows = left(rows, &folder, options, &commit)?;
     let deadline = Deadline::after(BUILD_LIMIT);
     let tools = tools(context, &rows, deadline)?;
-    let ready = peers_of(context, options, &rows, deadline)?;
+    let provided = peers_of(context, options, &rows, deadline)?;
     let place = Place::find(context, &options.congestion)?;
     if let Place::System { why } = &place {
         eprintln!("no network namespace, so the system's congestion control is that of all servers: {why}");
     }
     let fields =
-        rows.iter().map(|row| servers::field(context, row, &tools, &ready, servers::wanted(row, &options.peers)));
+        rows.iter().map(|row| servers::field(context, row, &tools, &provided, servers::wanted(row, &options.peers)));
     let fields: Vec<Field> = fields.collect::<Result<_, _>>()?;
     let seconds: f64 = rows.iter().zip(&fields).map(|(row, field)| options.estimate(row, field.contenders.len())).sum();
     println!("{} rows, some {:.0} min", rows.len(), (seconds / 60.0).ceil());
@@ -184,12 +184,7 @@ fn tools(context: &Context, rows: &[Row], deadline: Deadline) -> Result<Tools, S
 }
 
 /// Makes and checks the peers that rows ask for. One that cannot be had is said, and is not in what is returned.
-fn peers_of(
-    context: &Context,
-    options: &Options,
-    rows: &[Row],
-    deadline: Deadline,
-) -> Result<Vec<PeerCommand>, String> {
+fn peers_of(context: &Context, options: &Options, rows: &[Row], deadline: Deadline) -> Result<Provided, String> {
     let mut names: Vec<String> = Vec::new();
     for row in rows {
         let (wanted, _) = servers::wanted(row, &options.peers);
@@ -198,7 +193,7 @@ fn peers_of(
     names.sort();
     names.dedup();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok(peers::provide(context, &names, deadline)?.ready)
+    peers::provide(context, &names, deadline)
 }
 
 fn measure(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::record::Role;
 use super::rows::{Dress, Row, YAWC};
 use crate::context::Context;
-use crate::peers::{self, PeerCommand, Speech};
+use crate::peers::{self, PeerCommand, Provided, Speech};
 
 /// Programs and files that rows need.
 #[derive(Clone, Debug)]
@@ -100,20 +100,24 @@ pub(crate) fn to_make(row: &Row, names: &[String]) -> Vec<String> {
     }
 }
 
-/// Who takes part: ringwire, the peers of these names as far as they are `ready`, and the floors.
+/// Who takes part: ringwire, the peers of these names as far as they could be had, and the floors.
 pub(crate) fn field(
     context: &Context,
     row: &Row,
     tools: &Tools,
-    ready: &[PeerCommand],
+    provided: &Provided,
     (names, absent): (Vec<String>, Vec<(String, String)>),
 ) -> Result<Field, String> {
     let mut field = Field { contenders: Vec::new(), absent };
     ringwires(context, row, tools, &mut field)?;
     for name in names {
-        match peer(context, row, tools, ready, &name)? {
+        match peer(context, row, tools, &provided.ready, &name)? {
             Some(contender) => field.contenders.push(contender),
-            None => field.absent.push((name, "could not be made on this machine".to_owned())),
+            None => {
+                let why = provided.missing.iter().find(|(missing, _)| *missing == name || row.dress != Dress::Plain);
+                let why = why.and_then(|(_, why)| why.lines().next()).unwrap_or("could not be made on this machine");
+                field.absent.push((name, why.to_owned()));
+            }
         }
     }
     floors(context, row, tools, &mut field);
@@ -246,7 +250,8 @@ mod tests {
             ready.iter().map(|name| PeerCommand { name, speech: speech(name), words: words(name) }).collect();
         let row = row(name);
         let wanted = wanted(&row, asked);
-        field(&Context::of_this_checkout(), &row, &tools(), &ready, wanted).unwrap()
+        let provided = Provided { ready, missing: vec![("beast", "no g++\nand more".to_owned())] };
+        field(&Context::of_this_checkout(), &row, &tools(), &provided, wanted).unwrap()
     }
 
     fn names(field: &Field) -> Vec<&str> {
@@ -270,7 +275,7 @@ mod tests {
         let field = told("echo-16-c1-d1", &Asked::All, &["bun", "sockudo-ring"]);
         let why = |name: &str| field.absent.iter().find(|(absent, _)| absent == name).map(|(_, why)| why.as_str());
         assert_eq!(why("socketio"), Some("has no /echo"));
-        assert_eq!(why("ws"), Some("could not be made on this machine"));
+        assert_eq!((why("ws"), why("beast")), (Some("could not be made on this machine"), Some("no g++")));
         assert_eq!((why("bun"), why("yawc")), (None, Some("is there to compress")));
         let role = field.contenders.iter().find(|contender| contender.name == "sockudo-ring").map(|it| it.role);
         assert_eq!(role, Some(Role::RingPeer));

@@ -49,7 +49,7 @@ pub(crate) fn record(
         message: row.message.to_owned(),
         conditions,
         servers: servers.collect::<Result<_, _>>()?,
-        absent: field.absent.clone(),
+        absent: field.absent.iter().map(|(name, why)| (name.clone(), placeless(context, why))).collect(),
     })
 }
 
@@ -81,7 +81,7 @@ fn measured(context: &Context, contender: &Contender, value: &Value) -> Result<M
         } else {
             String::new()
         },
-        command: contender.line.replace(&context.target.display().to_string(), "target"),
+        command: placeless(context, &contender.line),
         figures,
         server_share: share("interval.server.cpu_share"),
         generator_share: share("interval.generator.cpu_share"),
@@ -90,8 +90,14 @@ fn measured(context: &Context, contender: &Contender, value: &Value) -> Result<M
         void: voids.len() as u64,
         void_reason: voids.into_iter().next().unwrap_or_default(),
         faulty: faults.len() as u64,
-        fault: faults.into_iter().next().unwrap_or_default(),
+        fault: placeless(context, faults.first().map_or("", String::as_str)),
     })
+}
+
+/// The text without where on this machine the checkout and its target directory are.
+fn placeless(context: &Context, text: &str) -> String {
+    let target = text.replace(&context.target.display().to_string(), "target");
+    target.replace(&format!("{}/", context.root.display()), "")
 }
 
 /// What went wrong in a round, if something did.
@@ -163,6 +169,9 @@ mod tests {
     #[test]
     fn a_record_holds_no_path_of_the_machine() {
         assert_eq!(taken(TEXT).unwrap().servers[0].command, "target/release/a --port {port}");
+        let context = Context::of_this_checkout();
+        let path = context.root.join("benches/x").display().to_string();
+        assert_eq!(placeless(&context, &format!("{path}: gone")), "benches/x: gone");
     }
 
     #[test]
