@@ -252,13 +252,13 @@ impl<M> Context<'_, M> {
                 return self.core.list(slot);
             }
             let staged = std::mem::take(&mut connection.staged);
-            connection.backlog.reserve_exact(staged.len() + added);
-            connection.backlog.extend_from_slice(self.stage.bytes(&staged));
+            connection.excess.backlog.reserve_exact(staged.len() + added);
+            connection.excess.backlog.extend_from_slice(self.stage.bytes(&staged));
             self.core.list(slot);
         }
         let connection = self.core.slab.at(slot);
         for piece in pieces {
-            connection.backlog.extend_from_slice(piece);
+            connection.excess.backlog.extend_from_slice(piece);
         }
         self.core.count(slot);
     }
@@ -326,6 +326,7 @@ impl<M> Core<M> {
     /// Counts the connection's memory anew.
     pub(crate) fn count(&mut self, slot: u32) {
         let connection = self.slab.at(slot);
+        connection.excess.tidy();
         let bytes = connection.memory_bytes();
         self.memory_bytes = self.memory_bytes - connection.counted_bytes + bytes;
         connection.counted_bytes = bytes;

@@ -19,6 +19,7 @@ mod connection;
 mod context;
 mod date;
 mod engine;
+mod excess;
 mod handler;
 mod http;
 mod inbound;

@@ -114,7 +114,7 @@ impl From<SocketAddr> for ListenerOptions {
 /// Hard limits. What a peer over one gets is in docs/limits.md.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of a shard; one more gets 503. Each costs some 400 bytes. Bounded by `RLIMIT_NOFILE` less
+    /// Connections of a shard; one more gets 503. Each costs some 256 bytes. Bounded by `RLIMIT_NOFILE` less
     /// [`Limits::REFUSALS`].
     pub connections_max: u32,
     /// Connections of all shards together; one more gets 503. `None`: as many as the shards take.

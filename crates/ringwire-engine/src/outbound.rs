@@ -10,7 +10,8 @@ use std::io;
 
 use ringwire_ring::{Data, Driver, Op, OpToken, Staged};
 
-use crate::connection::{Life, Protocol, Sending};
+use crate::connection::{Life, Protocol};
+use crate::excess::Sending;
 use crate::handler::{CloseReason, Handler};
 use crate::shard::Shard;
 
@@ -103,7 +104,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn send_backlog(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
         let socket = connection.socket;
-        let mut bytes = std::mem::take(&mut connection.backlog);
+        let mut bytes = connection.excess.take_backlog();
         if connection.tls.is_some() && !self.seal_backlog(slot, &mut bytes) {
             if self.core.slab.at(slot).life == Life::Finishing {
                 // It will never go out: what there was to say has been said.
@@ -112,7 +113,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return self.core.count(slot);
         }
         let connection = self.core.slab.at(slot);
-        connection.sending = Sending::new(&bytes);
+        connection.excess.sending = Sending::new(&bytes);
         self.core.count(slot);
         let token = self.submit(Op::Send(socket, Data::Owned { bytes, start: 0 }), slot);
         self.core.slab.at(slot).blocked = Some(token);
@@ -151,10 +152,12 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             session.sealed_bytes = rest.len();
         }
         // Replies may have been staged this turn before it was known that they must wait, and be too many to stay there.
-        rest.append(&mut connection.backlog);
-        connection.backlog = rest;
+        rest.append(&mut connection.excess.take_backlog());
         let staged = std::mem::take(&mut connection.staged);
-        connection.backlog.extend_from_slice(self.driver.staged(&staged));
+        rest.extend_from_slice(self.driver.staged(&staged));
+        if !rest.is_empty() {
+            connection.excess.backlog = rest;
+        }
         if connection.is_blocked() {
             self.core.count(slot);
             self.core.list(slot);
@@ -173,7 +176,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let connection = self.core.slab.at(slot);
         assert_eq!(connection.blocked, Some(token), "one operation waits for room at a time");
         connection.blocked = None;
-        connection.sending = Sending::default();
+        connection.excess.forget_sending();
         self.core.count(slot);
         if self.core.slab.at(slot).life == Life::Joining {
             return self.close_if_joined(slot);
@@ -186,7 +189,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match connection.life {
             Life::Live => {
                 // What was staged while it was blocked is in the backlog; what the handler has is pulled.
-                if !connection.backlog.is_empty() || connection.flags.pull || connection.has_tls_output() {
+                if !connection.excess.backlog.is_empty() || connection.flags.pull || connection.has_tls_output() {
                     self.core.list(slot);
                 }
                 self.resume_if_caught_up(slot);
@@ -195,7 +198,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     self.with_handler(|handler, cx| handler.on_drained(cx, id));
                 }
             }
-            Life::Finishing if connection.backlog.is_empty() && !connection.has_tls_output() => {
+            Life::Finishing if connection.excess.backlog.is_empty() && !connection.has_tls_output() => {
                 self.core.finishing.push(slot)
             }
             Life::Finishing => self.core.list(slot),

@@ -116,7 +116,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.core.pace.defer(slot);
             }
         }
-        self.core.slab.at(slot).held.extend_from_slice(bytes);
+        self.core.slab.at(slot).excess.held.extend_from_slice(bytes);
         self.core.count(slot);
     }
 
@@ -148,7 +148,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return;
         }
         connection.flags.paused = false;
-        let mut held = std::mem::take(&mut connection.held);
+        let mut held = connection.excess.take_held();
         let rest = held.split_off(held.len().min(room));
         self.core.pace.read(held.len());
         self.on_plain(slot, &mut held);

@@ -7,7 +7,8 @@
 
 use ringwire_ring::Driver;
 
-use crate::connection::{Life, Protocol, Sending};
+use crate::connection::{Life, Protocol};
+use crate::excess::Excess;
 use crate::handler::{CloseReason, Handler};
 use crate::mailbox::Post;
 use crate::shard::Shard;
@@ -69,11 +70,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn shed(&mut self, slot: u32) {
         self.end(slot, &CloseReason::Shed);
         let connection = self.core.slab.at(slot);
-        connection.backlog = Vec::new();
-        connection.held = Vec::new();
-        connection.tls = None;
         // The send in flight is being cancelled: its memory is as good as free, and nobody else must go for it.
-        connection.sending = Sending::default();
+        connection.excess = Excess::default();
+        connection.tls = None;
         match &mut connection.protocol {
             Protocol::Http(http) => http.forget(),
             Protocol::WebSocket { decoder, extension, .. } => {

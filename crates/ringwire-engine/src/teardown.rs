@@ -15,6 +15,7 @@ use ringwire_ring::{Driver, Op};
 
 use crate::answer::Then;
 use crate::connection::{Life, Protocol};
+use crate::excess::Excess;
 use crate::handler::{CloseReason, Handler, Response, Timeout};
 use crate::shard::{CUT_TIMEOUT, Ending, Shard, Status};
 
@@ -180,7 +181,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if slot != CONTEXT_NONE {
             self.discount(slot);
             let connection = self.core.slab.at(slot);
-            connection.backlog = Vec::new();
+            connection.excess = Excess::default();
             self.core.memory_bytes -= connection.counted_bytes;
             self.core.slab.remove(slot);
         }
