@@ -27,6 +27,9 @@ impl PubSubWorker {
         }
         open.is_ready = true;
         self.awaited -= 1;
+        if let Some(bytes_per_second) = self.common.scenario.sessions[member.session].reads_bytes_per_second {
+            out.throttle(open.link, bytes_per_second);
+        }
         if let Presence::Coming { due, asked } = member.presence
             && member.lines.iter().all(|open| open.is_ready)
         {

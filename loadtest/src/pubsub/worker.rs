@@ -25,6 +25,8 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 const ACTIONS_AT_ONCE: usize = 1024;
 /// Messages at most that are counted as late because they were due and never sent.
 const UNSENT_MAX: usize = 1 << 20;
+/// What a slow session reads at least until it is ready.
+const OPENING_BYTES_PER_SECOND: u64 = 64 * 1024;
 /// How soon a window is looked at again that another thread's deliveries may have opened.
 const WINDOW_LOOK: Duration = Duration::from_micros(200);
 
@@ -155,8 +157,9 @@ impl PubSubWorker {
                 self.links.resize(open.link + 1, None);
             }
             self.links[open.link] = Some((place as u32, line as u32));
+            // It reads what confirms its subscription, however slow it is then.
             if let Some(bytes_per_second) = slow {
-                out.throttle(open.link, bytes_per_second);
+                out.throttle(open.link, bytes_per_second.max(OPENING_BYTES_PER_SECOND));
             }
         }
         self.open += member.lines.len();
