@@ -217,10 +217,12 @@ fn who_says_nothing_known_and_a_second_publisher_are_ended() {
 }
 
 #[test]
-fn an_unknown_floor_is_refused() {
-    for kind in ["cellar", "fanout", "tokio-uring-fanout"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_floor")).arg(kind).output().expect("it runs");
+fn an_unknown_floor_and_a_flag_that_it_has_no_use_for_are_refused() {
+    for kind in ["cellar", "fanout", "tokio-uring-fanout", "tcp-fanout --send ordinary"] {
+        let words = kind.split(' ');
+        let output = Command::new(env!("CARGO_BIN_EXE_floor")).args(words.clone()).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&output.stderr).contains(kind));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(words.take(2).all(|word| said.contains(word)), "{said}");
     }
 }

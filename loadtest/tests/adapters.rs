@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::{ringload, ringwire_command, start_ringwire};
+use common::{binary, ringload, ringwire_command, start_ringwire};
 use ringload::cli::{CommandLine, Task};
-use ringload::server::Server;
+use ringload::server::{Server, ServerCommand};
 
 /// Some hundred messages to topics that several sessions hear, on two threads, each of which has publishers.
 const TRADING: &str =
@@ -26,6 +26,36 @@ fn ringwire_delivers_in_each_of_its_forms() {
     let (_server, base) = start_ringwire(2, "/");
     for adapter in ["path", "ringwire-json", "ringwire-binary"] {
         assert_delivers(&base.to_string(), &format!("--adapter {adapter}"));
+    }
+}
+
+/// Two who read nothing: their subscriptions are confirmed all the same, and nobody else misses anything.
+#[test]
+#[ignore = "needs the release server, run by cargo xtask test"]
+fn who_reads_nothing_has_subscribed_first() {
+    let (_server, base) = start_ringwire(1, "/");
+    for adapter in ["path", "ringwire-json", "ringwire-binary"] {
+        let flags = format!("--subscribers 3 --slow 2 --seconds 0.5 --warm-up 0 --progress off --adapter {adapter}");
+        let report = ringload("fanout", &base.to_string(), &flags);
+        assert!(report.accounts.are_clean() && report.accounts.arrived > 100, "{adapter}: {:?}", report.accounts);
+    }
+}
+
+/// The floors of a fanout: at a rate, saturated, with more on the way than sockets hold, and beside who reads nothing.
+#[test]
+#[ignore = "needs the release floors, run by cargo xtask test"]
+fn relays_deliver() {
+    let floor = binary("floor", "RINGWIRE_FLOOR_BIN", "ringwire-benches --bin floor");
+    for kind in ["tcp-fanout", "epoll-fanout"] {
+        let command = format!("floor={} {kind} --port {{port}}", floor.display());
+        let command = ServerCommand::parse(&command, "tcp://127.0.0.1:{port}").expect("a valid command");
+        let server = Server::start(&command, None).unwrap_or_else(|reason| panic!("{reason}"));
+        for flags in ["--rate 1000", "--window 64", "--window 256 --bytes 60000 --slow 2"] {
+            let common = "--subscribers 10 --seconds 0.5 --warm-up 0 --progress off";
+            let report = ringload("fanout", &server.url, &format!("{flags} {common}"));
+            let accounts = &report.accounts;
+            assert!(accounts.are_clean() && accounts.arrived > 0, "{kind}, {flags}: {accounts:?}");
+        }
     }
 }
 

@@ -38,21 +38,25 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[String]) -> Result<(), String> {
     let Some((kind, rest)) = arguments.split_first() else { return Err(format!("which one?\n\n{HELP}")) };
-    let (mut port, mut path) = (0, SendPath::Transmit);
+    let (mut port, mut path) = (0, None);
     for pair in rest.chunks(2) {
         let [name, value] = pair else { return Err(format!("{} needs a value\n\n{HELP}", pair[0])) };
         let number = || value.parse::<u16>().map_err(|_| format!("{name} {value}: a number is needed"));
         match (name.as_str(), value.as_str()) {
             ("--port", _) => port = number()?,
             ("--core", _) => pin_to_core(number()?.into()).map_err(|error| format!("--core {value}: {error}"))?,
-            ("--send", "transmit") => path = SendPath::Transmit,
-            ("--send", "ordinary") => path = SendPath::Ordinary,
+            ("--send", "transmit") => path = Some(SendPath::Transmit),
+            ("--send", "ordinary") => path = Some(SendPath::Ordinary),
             _ => return Err(format!("{name} {value} is not known\n\n{HELP}")),
         }
+    }
+    if path.is_some() && kind != "tcp-echo" {
+        return Err(format!("--send is for tcp-echo, and this is {kind}"));
     }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match kind.as_str() {
         "tcp-echo" => {
+            let path = path.unwrap_or(SendPath::Transmit);
             let (echo, address, features) = RingEcho::listen(address, path)?;
             announce(kind, address, &format!("send {path:?}, {features}"));
             echo.run().map_err(|error| error.to_string())
