@@ -32,7 +32,8 @@ pub struct EngineOptions {
     /// Bytes that a turn reads before what follows from them is transmitted; what else has come in waits in its buffers
     /// for the next turn. Without it, a flood from one peer could pass through a topic faster than any other is served.
     pub turn_bytes_max: usize,
-    /// How long a shard that ran out of work looks for more before it sleeps. Costs a whole core while it looks.
+    /// How long a shard that ran out of work looks for more before it sleeps, so that what comes meanwhile need not wake
+    /// it. Takes a whole core while it looks. [`Duration::MAX`]: it never sleeps.
     pub spin: Duration,
     /// Messages that may wait in a shard's mailbox.
     pub mailbox_entries: usize,
@@ -79,6 +80,9 @@ pub struct ListenerOptions {
     pub proxies: Vec<Network>,
     /// Whether these send a PROXY header in front of each connection.
     pub proxy_header: ProxyHeader,
+    /// Name of the congestion control of its connections (`TCP_CONGESTION`), one of the kernel's
+    /// `net.ipv4.tcp_available_congestion_control`. `None`: the system's.
+    pub congestion_control: Option<String>,
 }
 
 /// Whether trusted proxies send the PROXY protocol's header, version 2. There is no guessing: a proxy that sends none
@@ -107,6 +111,7 @@ impl From<SocketAddr> for ListenerOptions {
             transport: Transport::default(),
             proxies: Vec::new(),
             proxy_header: ProxyHeader::Off,
+            congestion_control: None,
         }
     }
 }

@@ -154,10 +154,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     pub fn listen(&mut self) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
         let options = Arc::clone(&self.core.options);
         let listen = options.listen.iter().enumerate().map(|(index, listener)| {
-            let &ListenerOptions { address, ref timeouts, .. } = listener;
+            let &ListenerOptions { address, ref timeouts, ref congestion_control, .. } = listener;
+            let congestion_control = congestion_control.clone();
             let (backlog, notsent_lowat_bytes) = (options.backlog, options.notsent_lowat_bytes);
             let user_timeout = timeouts.unacknowledged;
-            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes, user_timeout };
+            let wanted = ListenOptions { address, backlog, notsent_lowat_bytes, user_timeout, congestion_control };
             let (listener, bound) = self.driver.listen(&wanted).map_err(|error| (address, error))?;
             self.accepts.push(Accepting { listener, token: None });
             self.accept(index);

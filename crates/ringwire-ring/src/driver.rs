@@ -40,6 +40,9 @@ pub struct ListenOptions {
     /// How long what was sent may stay without an acknowledgement, or a closed window closed, before the kernel breaks
     /// the connection (`TCP_USER_TIMEOUT`; to the millisecond). `None` leaves the system's setting, some 15 minutes.
     pub user_timeout: Option<Duration>,
+    /// Name of the congestion control that connections get, as in `net.ipv4.tcp_available_congestion_control`
+    /// (`TCP_CONGESTION`). `None` leaves the system's setting.
+    pub congestion_control: Option<String>,
 }
 
 /// Executes operations. One per shard; never shared between threads.

@@ -43,6 +43,7 @@ fn connect(ring: &mut Ring) -> (Socket, TcpStream) {
         backlog: 16,
         notsent_lowat_bytes: None,
         user_timeout: None,
+        congestion_control: None,
     };
     let (listener, address) = ring.listen(&options).expect("listen");
     let accept = ring.submit(Op::Accept(listener), 99).expect("room");
@@ -335,7 +336,13 @@ fn a_direct_descriptor_says_who_is_at_the_other_end() {
         [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1"), ("[::]:0", "::1")]
     {
         let address = listen.parse().expect("an address");
-        let options = ListenOptions { address, backlog: 16, notsent_lowat_bytes: None, user_timeout: None };
+        let options = ListenOptions {
+            address,
+            backlog: 16,
+            notsent_lowat_bytes: None,
+            user_timeout: None,
+            congestion_control: None,
+        };
         let (listener, bound) = ring.listen(&options).expect("listen");
         let accept = ring.submit(Op::Accept(listener), 0).expect("room");
         let to = SocketAddr::new(connect.parse().expect("an IP address"), bound.port());

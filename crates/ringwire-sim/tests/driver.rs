@@ -80,7 +80,13 @@ impl Bench {
             KernelOptions { sockets_max: 4, operations_max: 3, receive_buffers: 2, receive_buffer_bytes: 100 };
         let mut driver = world.driver(&options);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listen = ListenOptions { address, backlog: 4, notsent_lowat_bytes: None, user_timeout: None };
+        let listen = ListenOptions {
+            address,
+            backlog: 4,
+            notsent_lowat_bytes: None,
+            user_timeout: None,
+            congestion_control: None,
+        };
         let (listener, address) = driver.listen(&listen).expect("listen");
         let script = Arc::<Mutex<Script>>::default();
         let peer = Scripted { script: Arc::clone(&script), address, done: false };

@@ -173,7 +173,13 @@ fn run(seed: u64) -> (u64, usize, usize) {
     let mut driver = world.driver(&options);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let (listener, address) = driver
-        .listen(&ListenOptions { address, backlog: 8, notsent_lowat_bytes: None, user_timeout: None })
+        .listen(&ListenOptions {
+            address,
+            backlog: 8,
+            notsent_lowat_bytes: None,
+            user_timeout: None,
+            congestion_control: None,
+        })
         .expect("listen");
     for _ in 0..rng.usize(1..8) {
         let len = rng.usize(0..5000);

@@ -72,8 +72,13 @@ impl RingFanout {
             clock: Clock::start(),
         })
         .map_err(|error| error.to_string())?;
-        let options =
-            ListenOptions { address, backlog: 4096, notsent_lowat_bytes: Some(128 * 1024), user_timeout: None };
+        let options = ListenOptions {
+            address,
+            backlog: 4096,
+            notsent_lowat_bytes: Some(128 * 1024),
+            user_timeout: None,
+            congestion_control: None,
+        };
         let (listener, address) = ring.listen(&options).map_err(|error| format!("{address}: {error}"))?;
         let features = ring.features().to_string();
         let mut this = Self {

@@ -2,6 +2,7 @@
 
 mod buffers;
 mod client;
+mod congestion;
 mod datagrams;
 mod enter;
 mod features;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::congestion;
 use super::wake::owned;
 use crate::driver::ListenOptions;
 
@@ -28,8 +29,8 @@ impl Family {
     }
 }
 
-/// Opens a listening socket. Accepted sockets inherit `TCP_NODELAY`, `TCP_NOTSENT_LOWAT` and `TCP_USER_TIMEOUT`
-/// (tcp(7)).
+/// Opens a listening socket. Accepted sockets inherit `TCP_NODELAY`, `TCP_NOTSENT_LOWAT`, `TCP_USER_TIMEOUT` and
+/// `TCP_CONGESTION` (tcp(7)).
 pub(super) fn listen(options: &ListenOptions) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = stream(Family::of(&options.address))?;
     set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
@@ -43,6 +44,9 @@ pub(super) fn listen(options: &ListenOptions) -> io::Result<(OwnedFd, SocketAddr
         // Zero would mean the system's own.
         let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).max(1);
         set(&socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, millis)?;
+    }
+    if let Some(name) = &options.congestion_control {
+        congestion::set(&socket, name)?;
     }
     bind(&socket, options.address)?;
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
