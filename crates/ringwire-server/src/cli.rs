@@ -72,6 +72,14 @@ pub struct ServeFlags {
     /// Shards, each a thread with a ring of its own [default: one per core]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub shards: Option<String>,
+    /// Never sleep: a shard without work takes its core whole and looks for some, and no message waits for it to wake;
+    /// with a number, sleep after so many microseconds without work
+    #[arg(long, value_name = "MICROSECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub spin: Option<String>,
+    /// Which of the kernel's TCP congestion controls connections have, unless their `[[listen]]` says otherwise, such
+    /// as `cubic` or `bbr` [default: system]
+    #[arg(long, value_name = "system|NAME")]
+    pub congestion_control: Option<String>,
     /// What to publish: `demo` (a synthetic market), a recorded FILE.rwr or FILE.jsonl, or `none` [default: demo]
     #[arg(long, value_name = "demo|FILE|none")]
     pub feed: Option<String>,
@@ -129,6 +137,8 @@ impl ServeFlags {
             ("--tls-optional", "tls.optional", self.tls_optional.then(|| Value::from(true))),
             ("--tls-client-ca", "tls.client_authority", self.tls_client_ca.as_deref().map(Value::from)),
             ("--shards", "shards.count", self.shards.as_deref().map(number)),
+            ("--spin", "shards.spin_us", self.spin.as_deref().map(number)),
+            ("--congestion-control", "shards.congestion_control", self.congestion_control.as_deref().map(Value::from)),
             ("--feed", "feed.source", self.feed.as_deref().map(Value::from)),
             ("--speed", "feed.speed", self.speed.as_deref().map(number)),
             ("--loop", "feed.loop", self.repeat.then(|| Value::from(true))),

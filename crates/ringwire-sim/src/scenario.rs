@@ -135,6 +135,7 @@ fn options(rng: &mut Rng) -> EngineOptions {
             ..address.into()
         }],
         turn_bytes_max: 1 << rng.u32(4..20),
+        spin: [Duration::ZERO, Duration::from_micros(200)][rng.usize(0..2)],
         ..EngineOptions::default()
     }
 }

@@ -22,12 +22,19 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Reads what the engine is run with; `cores` is the default for the number of shards. And for each listener, what it says of its encryption.
 pub(super) fn engine(root: &mut Section<'_>, cores: NonZeroUsize) -> (EngineOptions, Vec<Option<Encryption>>) {
-    let defaults = EngineOptions::default();
     let timeouts = root.section("timeouts", |section| timeouts(section, &Timeouts::default()));
     let proxies = root.section("proxies", proxies);
-    let listeners = root.sections("listen", |section| listener(section, &timeouts, &proxies));
+    let (mut options, control) = root.section("shards", |section| {
+        let options = shards(section, cores, EngineOptions::default());
+        (options, section.text("congestion_control", "system", congestion_control))
+    });
+    let listeners = root.sections("listen", |section| {
+        let (mut options, encryption) = listener(section, &timeouts, &proxies);
+        let own = section.optional_text("congestion_control", congestion_control);
+        options.congestion_control = own.unwrap_or_else(|| control.clone());
+        (options, encryption)
+    });
     let (listen, encryption) = listeners.into_iter().unzip();
-    let mut options = root.section("shards", |section| shards(section, cores, defaults));
     options.limits = root.section("limits", |section| limits(section, &mut options.backlog));
     options.listen = listen;
     (options, encryption)
@@ -97,8 +104,7 @@ fn shards(section: &mut Section<'_>, cores: NonZeroUsize, mut options: EngineOpt
     let by_default = cores.get().min(SHARDS_MAX);
     options.shards = Some(section.number("count", by_default, 1..=SHARDS_MAX));
     options.pin = section.switch("pin", options.pin);
-    let spin_us = u64::try_from(options.spin.as_micros()).expect("the default is short");
-    options.spin = Duration::from_micros(section.number("spin_us", spin_us, 0..=1_000_000));
+    options.spin = section.any("spin_us", Value::from(0), spin);
     options.mailbox_entries = section.number("mailbox_entries", options.mailbox_entries, 64..=1 << 24);
     options.receive_buffers = section.any("receive_buffers", i64::from(options.receive_buffers).into(), |value| {
         let buffers = value.as_integer().and_then(|number| u16::try_from(number).ok());
@@ -112,6 +118,29 @@ fn shards(section: &mut Section<'_>, cores: NonZeroUsize, mut options: EngineOpt
     let notsent_lowat_bytes = options.notsent_lowat_bytes.unwrap_or(0);
     options.notsent_lowat_bytes = some(section.number("notsent_lowat_bytes", notsent_lowat_bytes, 0..=i32::MAX as u32));
     options
+}
+
+/// How long a shard spins.
+fn spin(value: &Value) -> Result<Duration, String> {
+    const MOST_US: u64 = 1_000_000;
+    let micros = value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|&micros| micros <= MOST_US);
+    match (micros, value.as_str()) {
+        (Some(micros), _) => Ok(Duration::from_micros(micros)),
+        (None, Some("always")) => Ok(Duration::MAX),
+        _ => Err(format!("a whole number of microseconds from 0 to {MOST_US} is needed, or `always`")),
+    }
+}
+
+/// The name of a congestion control; `None` for the system's.
+fn congestion_control(text: &str) -> Result<Option<String>, String> {
+    /// `TCP_CA_NAME_MAX` of the kernel, less the zero at the end; it cuts off what is longer.
+    const LONGEST: usize = 15;
+    let is_name = (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text {
+        "system" => Ok(None),
+        name if is_name => Ok(Some(name.to_owned())),
+        _ => Err("`system` is needed, or a name of net.ipv4.tcp_available_congestion_control, such as `cubic`".into()),
+    }
 }
 
 fn limits(section: &mut Section<'_>, backlog: &mut u32) -> Limits {

@@ -238,6 +238,37 @@ fn the_configuration_in_force_can_be_read_back() {
 }
 
 #[test]
+fn a_shard_spins_for_some_microseconds_or_always() {
+    let spin = |words: &[&str]| check(words).expect("valid").engine.spin;
+    assert_eq!(spin(&[]), Duration::ZERO);
+    assert_eq!(spin(&["--spin=50"]), Duration::from_micros(50));
+    assert_eq!((spin(&["--spin"]), spin(&["--spin=always"])), (Duration::MAX, Duration::MAX));
+    assert_eq!(file("shards.spin_us = \"always\"\n").expect("valid").engine.spin, Duration::MAX);
+    for wrong in ["--spin=1000001", "--spin=-1", "--spin=0.5", "--spin=on"] {
+        let text = faults(&[wrong]);
+        assert!(text.starts_with(&wrong.replace('=', " ")) && text.contains("or `always`"), "{text}");
+    }
+}
+
+#[test]
+fn a_listener_has_its_own_congestion_control_or_that_of_all() {
+    let controls = |text: &str, words: &[&str]| -> Vec<Option<String>> {
+        let options = Options::check(&config(text, words), CORES).expect("valid");
+        options.engine.listen.into_iter().map(|listener| listener.congestion_control).collect()
+    };
+    let (bbr, cubic) = (Some("bbr".to_owned()), Some("cubic".to_owned()));
+    let three = "[[listen]]\naddress = \"[::1]:1\"\n[[listen]]\naddress = \"[::1]:2\"\ncongestion_control = \"cubic\"\n\
+                 [[listen]]\naddress = \"[::1]:3\"\ncongestion_control = \"system\"\n";
+    assert_eq!(controls(three, &[]), [None, cubic.clone(), None]);
+    assert_eq!(controls(three, &["--congestion-control", "bbr"]), [bbr, cubic.clone(), None]);
+    assert_eq!(controls("shards.congestion_control = \"cubic\"\n", &["--listen", "[::1]:1"]), [cubic]);
+    for wrong in ["", "two words", "longer-than-15-b"] {
+        let text = faults(&["--congestion-control", wrong]);
+        assert!(text.contains("--congestion-control") && text.contains("tcp_available_congestion_control"), "{text}");
+    }
+}
+
+#[test]
 fn a_bare_port_gets_a_hint() {
     assert!(faults(&["--listen", ":9000"]).contains("127.0.0.1:9000"));
 }

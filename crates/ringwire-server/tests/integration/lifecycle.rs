@@ -81,6 +81,36 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn shards_that_never_sleep_serve_one_another_and_end() {
+    let server = Server::start(&["--spin"]);
+    // Sixteen of them, so that both shards have some: what one publishes goes to the other by mail.
+    let mut sockets: Vec<_> = (0..16).map(|_| server.socket("/ws/a")).collect();
+    server.await_topic("a", "\"subscribers\":16");
+    assert_eq!(server.publish("a", "x").status, 200);
+    for socket in &mut sockets {
+        assert!(matches!(socket.receive(), Received::Text(text) if text == "x"));
+    }
+    server.process.signal("TERM");
+    for socket in &mut sockets {
+        let Received::Close(code, _) = socket.receive() else { panic!("not closed") };
+        assert_eq!(code, 1001);
+    }
+    for socket in sockets {
+        socket.answer_close();
+    }
+    let (lines, status) = server.process.end();
+    assert!(status.success(), "{status}: {lines:?}");
+}
+
+#[test]
+fn a_congestion_control_that_the_kernel_does_not_have_is_named_with_those_that_it_has() {
+    let flags = ["--listen", "127.0.0.1:0", "--feed", "none", "--congestion-control", "nosuch"];
+    let (words, code) = failure(&flags);
+    assert_eq!(code, 1);
+    assert!(words.contains("127.0.0.1:0") && words.contains("no congestion control `nosuch`; it has "), "{words}");
+}
+
+#[test]
 fn a_busy_port_is_named() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
