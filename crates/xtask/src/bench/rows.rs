@@ -239,6 +239,7 @@ fn echo(bytes: usize, connections: usize, depth: usize) -> Row {
         floors: ECHO_FLOORS,
         // Gigabytes are on their way at once, and a round is to have each connection come round some times.
         stretch: if large && connections == 1000 { 4.0 } else { 1.0 },
+        overhead: if large && connections == 1000 { 3.0 } else { 0.6 },
         goals,
         ..Row::new(name, title, Group::Echo, "echo", &flags, "echo")
     }
