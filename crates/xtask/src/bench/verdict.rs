@@ -180,6 +180,7 @@ mod tests {
         // Twice the CPU per message is half the rate here.
         assert_eq!(told(Metric::Rate, Against::BestEpoll, 1.3, &[0.5; 5]).verdict, Verdict::Met);
         assert_eq!(told(Metric::Rate, Against::BestEpoll, 1.3, &[0.9; 5]).verdict, Verdict::NotMet);
+        assert_eq!(told(Metric::Rate, Against::BestEpoll, 1.3, &[0.7, 0.7, 0.8, 0.8, 0.8]).verdict, Verdict::Noise);
     }
 
     #[test]
