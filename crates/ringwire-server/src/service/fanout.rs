@@ -36,7 +36,8 @@ pub(super) struct Fanout {
     frames: Frames,
     /// Topics with a note for this shard, to be heeded at the end of the turn. The hub sends one at most for each.
     noted: Vec<TopicId>,
-    /// Slots of subscribers that have something pending and are yet to be served, who waits longest first.
+    /// Slots of subscribers that have something pending and are yet to be served, who waits longest first. The hub names a
+    /// subscriber once until it has been pulled, so there are as many as subscribers, and some that have left.
     woken: VecDeque<u32>,
     /// Notes for shards whose mailbox was full.
     outbox: Outbox<Mail>,
