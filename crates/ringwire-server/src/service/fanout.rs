@@ -224,7 +224,6 @@ mod tests {
                 .map(served_at_once)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(turns(0), []);
         assert_eq!(turns(10), [10]);
         assert_eq!(turns(50), [25, 16, 9]);
         assert_eq!(turns(1000).iter().sum::<usize>(), 1000, "everyone is served");
