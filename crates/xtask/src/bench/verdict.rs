@@ -209,5 +209,7 @@ mod tests {
         assert_eq!(verdict(spread(6.0, 5.0, 6.5), spread(6.0, 5.5, 6.5)), Verdict::Met);
         assert_eq!(verdict(spread(6.0, 5.0, 9.0), spread(6.0, 5.5, 6.5)), Verdict::Noise);
         assert_eq!(verdict(spread(6.0, 5.0, 6.5), None), Verdict::Unknown);
+        let judged = judge_growth(&GROWTHS[0], spread(6.0, 5.0, 8.0), spread(4.0, 2.0, 5.0));
+        assert_eq!(judged.measured, Some((Spread { median: 1.5, low: 1.0, high: 4.0 }, None)));
     }
 }
