@@ -200,16 +200,20 @@ fn run(mut command: std::process::Command, log: &Path, deadline: Deadline) -> Re
         .ok_or_else(|| "it was killed: it had not ended in its time".to_owned())
 }
 
-/// The commit of the checkout, and a plus sign if what is built from differs from it.
+/// What the measured programs are built from.
+const SOURCES: [&str; 7] =
+    ["crates/ringwire-*", "loadtest", "benches/src", "benches/peers", "benches/Cargo.toml", "Cargo.toml", "Cargo.lock"];
+
+/// The last commit that changed what the measured programs are built from, and a plus sign if that has changed since. So
+/// the commit of a record is not a reason to measure anew.
 fn commit(context: &Context) -> Result<String, String> {
     let say = |arguments: &[&str]| {
         let mut git = context.command("git");
         let scratch = provision::log(context, "bench-git")?;
-        process::output(git.args(arguments), &scratch, Deadline::after(Duration::from_secs(30)))
+        process::output(git.args(arguments).arg("--").args(SOURCES), &scratch, Deadline::after(Duration::from_secs(30)))
     };
-    let commit = say(&["rev-parse", "--short=12", "HEAD"])?.trim().to_owned();
-    let sources = ["crates", "loadtest", "benches/src", "benches/peers", "Cargo.toml", "Cargo.lock"];
-    let changed = say(&[&["status", "--porcelain", "--untracked-files=no", "--"], &sources[..]].concat())?;
+    let commit = say(&["log", "-1", "--format=%h", "--abbrev=12"])?.trim().to_owned();
+    let changed = say(&["status", "--porcelain", "--untracked-files=no"])?;
     Ok(if changed.trim().is_empty() { commit } else { commit + "+" })
 }
 

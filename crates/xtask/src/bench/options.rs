@@ -13,7 +13,7 @@ usage: cargo xtask bench [ROW]... [FLAGS]
     --warm-up S        how long each runs before that [0.3]
     --peers A,B|all    these peers, or all that can take part [those that were the quickest at each row]
     --congestion NAME  TCP congestion control for all servers [cubic]
-    --resume           leaves out rows that have a record of this very commit
+    --resume           leaves out rows that have a record of these very sources
     --quick            two rounds of 0.2 s, recorded under target/bench: to see that it works
     --tables           measures nothing, and makes the tables from the records that there are";
 

@@ -75,7 +75,7 @@ pub(crate) struct Measured {
 /// How a row was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Conditions {
-    /// The commit of the checkout, with a plus sign if there were changes beside it.
+    /// The last commit that changed what is measured, with a plus sign if there were changes since.
     pub(crate) commit: String,
     pub(crate) started: String,
     pub(crate) kernel: String,
