@@ -3,7 +3,7 @@
 //! `/ws/<topic>` subscribes: each message is a payload as it was published. `/pub/<topic>` publishes: each message goes
 //! to the topic's subscribers, and nothing is answered. Both lie below the target's own path, and its query stays. A
 //! session has one connection for each topic that it subscribes to and one for each that it publishes to. The opening
-//! handshake is all the confirmation there is. On `tcp://` there are no paths: the target is a [`relay`].
+//! handshake is all the confirmation there is. On `tcp://` there are no paths: the target is a relay.
 
 use ringwire_codec::Opcode;
 

@@ -122,7 +122,7 @@ impl Process {
         Ok(sum)
     }
 
-    /// It and all that descend from it, it first; [`PROCESSES_MAX`] at most.
+    /// It and all that descend from it, it first; at most 4,096.
     pub fn tree(&self) -> Vec<Process> {
         let (mut found, mut waiting) = (Vec::new(), vec![*self]);
         while let Some(process) = waiting.pop() {
