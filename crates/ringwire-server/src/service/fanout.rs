@@ -1,6 +1,5 @@
 //! The way of a message through one shard: into a topic's log, notes out, notes in, and out to subscribers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +20,6 @@ const SUBSCRIPTIONS_MAX: u32 = 4_000_000;
 /// How soon mail that a full mailbox refused is posted again.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// Fewest subscribers that a turn serves, if so many wait: each turn costs a system call.
-const SERVED_AT_ONCE_MIN: usize = 16;
-/// Most subscribers that a turn serves. Each send takes some 5 us in the kernel, and nothing else is looked at meanwhile.
-const SERVED_AT_ONCE_MAX: usize = 64;
-
 /// One shard's side of the hub, and its notes.
 #[derive(Debug)]
 pub(super) struct Fanout {
@@ -36,9 +30,6 @@ pub(super) struct Fanout {
     frames: Frames,
     /// Topics with a note for this shard, to be heeded at the end of the turn. The hub sends one at most for each.
     noted: Vec<TopicId>,
-    /// Slots of subscribers that have something pending and are yet to be served, who waits longest first. The hub names a
-    /// subscriber once until it has been pulled, so there are as many as subscribers, and some that have left.
-    woken: VecDeque<u32>,
     /// Notes for shards whose mailbox was full.
     outbox: Outbox<Mail>,
 }
@@ -48,7 +39,7 @@ impl Fanout {
         let limits = ShardLimits { slots_max: slots, subscriptions_max: SUBSCRIPTIONS_MAX };
         let (publisher, frames) = (Publisher::new(deflate), Frames::new(deflate));
         let (hub, outbox) = (ShardHub::new(shard, limits), Outbox::default());
-        Self { shard, hub, publisher, frames, noted: Vec::new(), woken: VecDeque::new(), outbox }
+        Self { shard, hub, publisher, frames, noted: Vec::new(), outbox }
     }
 
     /// Which shard this is.
@@ -98,25 +89,15 @@ impl Fanout {
     /// far and is to be disconnected.
     pub(super) fn heed_notes(&mut self, cx: &mut Context<'_, Mail>, mut on_slow: impl FnMut(Subscriber)) {
         let now_us = cx.wall_clock_us();
-        let Self { hub, noted, woken, .. } = self;
+        let Self { hub, noted, .. } = self;
         let mut heed = |subscriber: Subscriber, wake| match wake {
-            Wake::Ready => woken.push_back(subscriber.slot),
+            Wake::Ready => cx.ready_slot(subscriber.slot as usize),
             Wake::Slow => on_slow(subscriber),
         };
         hub.end_turn(now_us);
         noted.drain(..).for_each(|topic| hub.note(topic, now_us, &mut heed));
         hub.due(now_us, heed);
-        self.serve_some(cx);
         self.schedule(cx);
-    }
-
-    /// Makes those ready that have waited longest, and asks for the next turn at once if there are more.
-    fn serve_some(&mut self, cx: &mut Context<'_, Mail>) {
-        let count = served_at_once(self.woken.len());
-        self.woken.drain(..count).for_each(|slot| cx.ready_slot(slot as usize));
-        if !self.woken.is_empty() {
-            cx.tick_at(cx.now());
-        }
     }
 
     /// Asks for a turn when the next round of a subscriber, or the next tick of a topic, is due.
@@ -195,12 +176,6 @@ impl Fanout {
     }
 }
 
-/// How many of so many that wait are served in one turn: half of them, so that what is published while the first ones are
-/// served reaches the later ones in the same transmission.
-fn served_at_once(waiting: usize) -> usize {
-    waiting.div_ceil(2).clamp(SERVED_AT_ONCE_MIN, SERVED_AT_ONCE_MAX).min(waiting)
-}
-
 /// What is left after a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PullOutcome {
@@ -210,23 +185,4 @@ pub(super) enum PullOutcome {
     More,
     /// The subscriber lags too far and is to be disconnected.
     TooSlow,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_turn_serves_half_of_those_who_wait_within_its_bounds() {
-        let turns = |waiting| {
-            std::iter::successors(Some(waiting), |left| Some(left - served_at_once(*left)))
-                .take_while(|left| *left > 0)
-                .map(served_at_once)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(turns(10), [10]);
-        assert_eq!(turns(50), [25, 16, 9]);
-        assert_eq!(turns(1000).iter().sum::<usize>(), 1000, "everyone is served");
-        assert!(turns(1000).iter().all(|served| *served <= SERVED_AT_ONCE_MAX));
-    }
 }
