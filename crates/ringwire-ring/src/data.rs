@@ -95,34 +95,23 @@ impl Shared {
 
     /// Appends a copy of the bytes to `out`.
     pub fn copy_to(&self, out: &mut Vec<u8>) {
-        let (start, end) = (self.start as usize, self.end as usize);
-        let (first, last) = (start.div_ceil(8), end / 8);
-        if first > last {
-            // All in one word, and neither of its ends.
-            return out.extend_from_slice(&self.word(last)[start % 8..end % 8]);
+        let (mut word, skip) = (self.start as usize / 8, self.start as usize % 8);
+        let from = out.len();
+        out.resize(from + self.len(), 0);
+        let mut left = &mut out[from..];
+        let load = |word: usize| self.words[word].load(Ordering::Relaxed).to_ne_bytes();
+        if skip > 0 {
+            let (head, rest) = left.split_at_mut(left.len().min(8 - skip));
+            head.copy_from_slice(&load(word)[skip..skip + head.len()]);
+            (left, word) = (rest, word + 1);
         }
-        out.reserve(end - start);
-        if !start.is_multiple_of(8) {
-            out.extend_from_slice(&self.word(first - 1)[start % 8..]);
+        let (whole, rest) = left.as_chunks_mut::<8>();
+        for (bytes, word) in whole.iter_mut().zip(&self.words[word..]) {
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
         }
-        out.extend_from_slice(self.whole_words(first, last));
-        if !end.is_multiple_of(8) {
-            out.extend_from_slice(&self.word(last)[..end % 8]);
+        if !rest.is_empty() {
+            rest.copy_from_slice(&load(word + whole.len())[..rest.len()]);
         }
-    }
-
-    /// The bytes of a word that others may be writing more bytes of.
-    fn word(&self, nth: usize) -> [u8; 8] {
-        self.words[nth].load(Ordering::Relaxed).to_ne_bytes()
-    }
-
-    /// The bytes of words `first..last`, which are of the range as a whole.
-    fn whole_words(&self, first: usize, last: usize) -> &[u8] {
-        debug_assert!(self.start as usize <= first * 8 && last * 8 <= self.end as usize);
-        let words = &self.words[first..last];
-        // SAFETY: initialized memory as long as `self`, of the slice's length. Each of its bytes is of the range, so was
-        // written before `self` was made and never changes: no thread stores to these words any more.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) }
     }
 
     /// Address of the first byte, for the kernel to read [`len`](Self::len) bytes from.
