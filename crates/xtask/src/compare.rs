@@ -1,6 +1,6 @@
 //! `cargo xtask compare`: ringwire beside servers on other libraries, on this machine, with one command.
 //!
-//! It builds the release server and ringload, has the [peers](crate::peers) made and checked, and runs
+//! It builds the release server and ringload, has the [peers] made and checked, and runs
 //! `ringload compare` on them, which starts each in turn, interleaves the rounds and writes the page.
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: ringwire beside its peers and the floors, row by row, with records and tables of them.
 //!
-//! A [row](rows) is one `ringload compare`, in a [place](place) where all servers have the same congestion control. What
-//! it found becomes a [record](record), written as soon as the row is done, so that a run that is broken off has kept
+//! A [row](rows) is one `ringload compare`, in a [place] where all servers have the same congestion control. What
+//! it found becomes a [record], written as soon as the row is done, so that a run that is broken off has kept
 //! what it measured and `--resume` goes on. The [tables] are made from whatever records there are. `--quick` is to see
 //! that all of it works: its records stay in the target directory.
 
