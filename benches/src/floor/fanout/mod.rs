@@ -7,7 +7,7 @@
 //! mix; a second one, and a connection that says neither, is ended.
 //!
 //! What came in a turn goes out with one send per subscriber, from one place in memory. A subscriber whose socket is full
-//! is *behind*: it gets the rest as there is room, from the one [`Log`] that all of these share, and is ended when it is
+//! is *behind*: it gets the rest as there is room, from the one log that all of these share, and is ended when it is
 //! further behind than the log reaches. While nobody is behind there is no log, and nothing is copied for it.
 
 pub mod epoll;
