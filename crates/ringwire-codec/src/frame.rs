@@ -163,6 +163,12 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
+    /// The header with zeros behind it, and how many of the bytes are the header's.
+    #[inline]
+    pub fn padded(&self) -> (&[u8; 16], usize) {
+        (&self.bytes, usize::from(self.len))
+    }
+
     /// Appends the header to `out`: a copy of fixed size, cut to length, costs less than one of the right length.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {

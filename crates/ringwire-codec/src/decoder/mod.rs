@@ -94,6 +94,31 @@ impl Decoder {
         input: &'a mut [u8],
         extension: Option<&mut (dyn Extension + 'static)>,
     ) -> Result<Step<'a>, Violation> {
+        self.decode_next(input, extension, None)
+    }
+
+    /// The same, with memory for messages that must be put together: `spare` is taken for a long one, and given back by
+    /// [`release_into`](Self::release_into), so that who decodes many streams need not allocate for each.
+    ///
+    /// # Errors
+    /// The first rule that the stream breaks.
+    #[inline]
+    pub fn decode_in<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        extension: Option<&mut (dyn Extension + 'static)>,
+        spare: &mut Vec<u8>,
+    ) -> Result<Step<'a>, Violation> {
+        self.decode_next(input, extension, Some(spare))
+    }
+
+    #[inline]
+    fn decode_next<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        extension: Option<&mut (dyn Extension + 'static)>,
+        spare: Option<&mut Vec<u8>>,
+    ) -> Result<Step<'a>, Violation> {
         if self.pending.is_none()
             && !self.ended
             && let Ok(Some((header, header_bytes))) = FrameHeader::parse(input)
@@ -123,18 +148,32 @@ impl Decoder {
             };
             return Ok(Step { consumed: end, event: Some(event) });
         }
-        self.decode_pieces(input, extension)
+        self.decode_pieces(input, extension, spare)
     }
 
     /// Frees the message that the last event borrowed, if it was put together here, and whatever else is no longer
     /// needed. To be called when the input is used up, so that an idle connection owns no buffer.
     #[inline]
     pub fn release(&mut self) {
+        if self.pending.is_some() {
+            self.release_into(&mut Vec::new());
+        }
+    }
+
+    /// The same, and keeps the memory of that message in `spare` if there is less: at most 1 MiB.
+    #[inline]
+    pub fn release_into(&mut self, spare: &mut Vec<u8>) {
         if let Some(pending) = &mut self.pending
-            && !pending.release()
+            && !pending.release(spare)
         {
             self.pending = None;
         }
+    }
+
+    /// Takes out the memory of the message that the last event borrowed, if it was put together here, and where in it the
+    /// message begins: at least as far from the front as a server's frame has a header, unless an extension made it.
+    pub fn take_message(&mut self) -> Option<(Vec<u8>, usize)> {
+        self.pending.as_mut()?.take_finished()
     }
 
     /// Memory held now beyond the decoder itself, for budgets: an incomplete frame or message.
@@ -166,14 +205,17 @@ impl Decoder {
         &'a mut self,
         input: &'a mut [u8],
         extension: Option<&mut (dyn Extension + 'static)>,
+        spare: Option<&mut Vec<u8>>,
     ) -> Result<Step<'a>, Violation> {
-        self.release();
+        let mut none = Vec::new();
+        let spare = spare.unwrap_or(&mut none);
+        self.release_into(spare);
         if self.ended || input.is_empty() {
             return Ok(Step { consumed: input.len(), event: None });
         }
         let limits = self.limits.as_deref().unwrap_or(&DecoderLimits::DEFAULT);
         let pending = self.pending.get_or_insert_default();
-        let advanced = pending.advance(input, self.role, limits, extension);
+        let advanced = pending.advance(input, self.role, limits, extension, spare);
         let (consumed, found) = advanced.inspect_err(|_| {
             self.ended = true;
             self.pending = None;

@@ -36,6 +36,22 @@ struct Frame {
     remaining: u64,
 }
 
+impl Frame {
+    /// Unmasks the next piece of the payload.
+    fn advance(&mut self, piece: &mut [u8]) {
+        if let Some(key) = self.mask {
+            unmask(piece, key);
+            self.mask = Some(key.rotated(piece.len()));
+        }
+        self.remaining -= piece.len() as u64;
+    }
+}
+
+/// Most memory of a message that is kept for another.
+pub(super) const SPARE_BYTES_MAX: usize = 1024 * 1024;
+/// How much of a payload is unmasked at a time before it is copied: half of a first-level cache.
+const TILE_BYTES: usize = 16 * 1024;
+
 /// What [`Pending::advance`] came upon. The bytes stay in [`Pending`].
 pub(super) enum Found {
     Nothing,
@@ -52,6 +68,7 @@ impl Pending {
         role: Role,
         limits: &DecoderLimits,
         extension: Option<&mut (dyn Extension + 'static)>,
+        spare: &mut Vec<u8>,
     ) -> Result<(usize, Found), Violation> {
         let mut consumed = 0;
         let mut frame = match self.frame.take() {
@@ -60,28 +77,47 @@ impl Pending {
                 let (taken, header) = self.take_header(input)?;
                 consumed = taken;
                 let Some(header) = header else { return Ok((consumed, Found::Nothing)) };
-                self.admit(&header, role, limits, extension.is_some())?;
+                self.admit(&header, role, limits, extension.is_some(), spare)?;
                 Frame { opcode: header.opcode, fin: header.fin, mask: header.mask, remaining: header.payload_bytes }
             }
         };
         let rest = &mut input[consumed..];
         let piece_bytes = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(rest.len());
         let piece = &mut rest[..piece_bytes];
-        if let Some(key) = frame.mask {
-            unmask(piece, key);
-            frame.mask = Some(key.rotated(piece_bytes));
-        }
-        frame.remaining -= piece_bytes as u64;
-
-        let found = if frame.opcode.is_control() {
-            self.take_control(&frame, piece)
-        } else {
-            self.take_payload(&frame, piece, extension, limits.message_bytes_max)?
+        let found = match extension {
+            None if !frame.opcode.is_control() => self.take_tiles(&mut frame, piece, limits.message_bytes_max)?,
+            extension => {
+                frame.advance(piece);
+                if frame.opcode.is_control() {
+                    self.take_control(&frame, piece)
+                } else {
+                    self.take_payload(&frame, piece, extension, limits.message_bytes_max)?
+                }
+            }
         };
         if frame.remaining > 0 {
             self.frame = Some(frame);
         }
         Ok((consumed + piece_bytes, found))
+    }
+
+    /// Takes in a piece of a payload by tiles, so that what is unmasked is still in the first cache when it is copied.
+    fn take_tiles(
+        &mut self,
+        frame: &mut Frame,
+        piece: &mut [u8],
+        message_bytes_max: usize,
+    ) -> Result<Found, Violation> {
+        if piece.len() <= TILE_BYTES {
+            frame.advance(piece);
+            return self.take_payload(frame, piece, None, message_bytes_max);
+        }
+        let mut found = Found::Nothing;
+        for tile in piece.chunks_mut(TILE_BYTES) {
+            frame.advance(tile);
+            found = self.take_payload(frame, tile, None, message_bytes_max)?;
+        }
+        Ok(found)
     }
 
     /// The payload of the control frame that was found.
@@ -94,9 +130,19 @@ impl Pending {
         self.finished.as_mut().map(Finished::hand_out)
     }
 
-    /// Frees what the last event lent out; gives whether anything is left.
-    pub(super) fn release(&mut self) -> bool {
-        self.finished = None;
+    /// The memory of the message that the last event lent out, and where in it that begins.
+    pub(super) fn take_finished(&mut self) -> Option<(Vec<u8>, usize)> {
+        self.finished.take().map(Finished::into_parts)
+    }
+
+    /// Takes back what the last event lent out, into `spare` if that has less; gives whether anything is left.
+    pub(super) fn release(&mut self, spare: &mut Vec<u8>) -> bool {
+        if let Some((mut bytes, _)) = self.take_finished()
+            && (spare.capacity() + 1..=SPARE_BYTES_MAX).contains(&bytes.capacity())
+        {
+            bytes.clear();
+            *spare = bytes;
+        }
         self.header_bytes > 0 || self.frame.is_some() || self.message.is_some()
     }
 
@@ -125,6 +171,7 @@ impl Pending {
         role: Role,
         limits: &DecoderLimits,
         has_extension: bool,
+        spare: &mut Vec<u8>,
     ) -> Result<(), Violation> {
         match (role, header.mask) {
             (Role::Server, None) => return Err(Violation::UnmaskedFromClient),
@@ -143,8 +190,7 @@ impl Pending {
             Opcode::Continuation if self.message.is_none() => return Err(Violation::NothingToContinue),
             Opcode::Text | Opcode::Binary if self.message.is_some() => return Err(Violation::MessageInterrupted),
             Opcode::Continuation => {}
-            Opcode::Text => self.start(Assembly::text(), header.rsv1),
-            Opcode::Binary => self.start(Assembly::binary(), header.rsv1),
+            Opcode::Text | Opcode::Binary => self.start(header, spare),
         }
         if header.payload_bytes > limits.frame_bytes_max {
             return Err(Violation::FrameTooBig);
@@ -159,9 +205,10 @@ impl Pending {
         if self.announced_bytes > bytes_max { Err(Violation::MessageTooBig) } else { Ok(()) }
     }
 
-    fn start(&mut self, message: Assembly, is_transformed: bool) {
-        self.message = Some(message);
-        self.is_transformed = is_transformed;
+    fn start(&mut self, header: &FrameHeader, spare: &mut Vec<u8>) {
+        let is_text = header.opcode == Opcode::Text;
+        self.message = Some(Assembly::new(is_text, header.rsv1, header.payload_bytes, spare));
+        self.is_transformed = header.rsv1;
         self.announced_bytes = 0;
         self.fragments = 0;
     }

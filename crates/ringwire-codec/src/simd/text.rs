@@ -58,22 +58,31 @@ impl fmt::Debug for Text<'_> {
 /// A message that arrives in pieces. Text is validated as it grows.
 #[derive(Debug)]
 pub(crate) struct Assembly {
+    /// Room for a header, then the message. An extension's message begins at the front: it sees what it has written.
     bytes: Vec<u8>,
+    room: usize,
     /// For text: what the end of `bytes` leaves open. All before it is valid.
     text: Option<Utf8Stream>,
 }
 
 impl Assembly {
-    pub(crate) fn text() -> Self {
-        Self { bytes: Vec::new(), text: Some(Utf8Stream::new()) }
-    }
-
-    pub(crate) fn binary() -> Self {
-        Self { bytes: Vec::new(), text: None }
+    /// A message that is transformed, or comes as it is; that one takes the `spare` memory if it is worth it for so many
+    /// announced bytes.
+    pub(crate) fn new(is_text: bool, is_transformed: bool, announced_bytes: u64, spare: &mut Vec<u8>) -> Self {
+        let text = is_text.then(Utf8Stream::new);
+        if is_transformed {
+            return Self { bytes: Vec::new(), room: 0, text };
+        }
+        // Nothing is lent beyond four times of what the header promises, whether or not that comes: memory in which such
+        // a message was staged with room to grow has twice its length, and must do for the next.
+        let is_worth_it = spare.capacity() > 0 && announced_bytes >= spare.capacity() as u64 / 4;
+        let mut bytes = if is_worth_it { std::mem::take(spare) } else { Vec::new() };
+        bytes.clear();
+        Self { bytes, room: HEADER_ROOM_BYTES, text }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len().saturating_sub(self.room)
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -84,11 +93,16 @@ impl Assembly {
     /// follows. Memory grows with what came, never ahead of it by more than as much again; as much, unless the end is
     /// nearer, so that a message in small pieces is not moved with each.
     pub(crate) fn append(&mut self, piece: &[u8], more_bytes: Option<usize>) -> Result<(), Violation> {
-        if self.bytes.capacity() - self.bytes.len() < piece.len() {
-            let ahead = (self.bytes.len() + piece.len()).saturating_mul(2).max(MIN_BYTES) - self.bytes.len();
-            let missing = more_bytes.map_or(usize::MAX, |more_bytes| piece.len().saturating_add(more_bytes));
-            self.bytes.reserve_exact(missing.min(ahead));
+        if piece.is_empty() {
+            return Ok(());
         }
+        let front = self.room.saturating_sub(self.bytes.len());
+        if self.bytes.capacity() - self.bytes.len() < front + piece.len() {
+            let ahead = (self.len() + piece.len()).saturating_mul(2).max(MIN_BYTES) - self.len();
+            let missing = more_bytes.map_or(usize::MAX, |more_bytes| piece.len().saturating_add(more_bytes));
+            self.bytes.reserve_exact(front.saturating_add(missing.min(ahead)));
+        }
+        self.bytes.resize(self.bytes.len() + front, 0);
         self.bytes.extend_from_slice(piece);
         self.validate_last(piece.len())
     }
@@ -101,6 +115,7 @@ impl Assembly {
         last: bool,
         message_bytes_max: usize,
     ) -> Result<(), Violation> {
+        debug_assert!(self.room == 0, "an extension sees what it has written, and nothing else");
         let before = self.bytes.len();
         let decoded = extension.decode(piece, last, &mut Output::new(&mut self.bytes, message_bytes_max));
         // What was written before an error counts first, or the answer would depend on where the stream was split.
@@ -118,7 +133,8 @@ impl Assembly {
         if let Some(stream) = &self.text {
             stream.finish().map_err(|_| Violation::TextNotUtf8)?;
         }
-        Ok(Finished { bytes: self.bytes, is_valid_text: self.text.is_some() })
+        let front = self.room.min(self.bytes.len());
+        Ok(Finished { bytes: self.bytes, front, is_valid_text: self.text.is_some() })
     }
 }
 
@@ -126,26 +142,32 @@ impl Assembly {
 #[derive(Debug)]
 pub(crate) struct Finished {
     bytes: Vec<u8>,
+    /// Bytes before the message.
+    front: usize,
     /// Cleared when the bytes are lent out, since who borrows them may write to them.
     is_valid_text: bool,
 }
 
 impl Finished {
     pub(crate) fn hand_out(&mut self) -> Message<'_> {
-        if std::mem::take(&mut self.is_valid_text) {
-            Message::Text(Text { bytes: &mut self.bytes })
-        } else {
-            Message::Binary(&mut self.bytes)
-        }
+        let bytes = &mut self.bytes[self.front..];
+        if std::mem::take(&mut self.is_valid_text) { Message::Text(Text { bytes }) } else { Message::Binary(bytes) }
     }
 
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
+
+    /// The memory, and where in it the message begins.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, usize) {
+        (self.bytes, self.front)
+    }
 }
 
 /// The first allocation of an assembly, unless less is enough.
 const MIN_BYTES: usize = 512;
+/// Room in front of a message for the header of a frame from a server, so that it can go back from where it is.
+const HEADER_ROOM_BYTES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -159,14 +181,14 @@ mod tests {
 
     #[test]
     fn an_assembly_ending_within_a_character_is_refused() {
-        let mut assembly = Assembly::text();
+        let mut assembly = Assembly::new(true, false, 0, &mut Vec::new());
         assembly.append("ж".as_bytes().split_last().unwrap().1, Some(1)).unwrap();
         assert_eq!(assembly.finish().unwrap_err(), Violation::TextNotUtf8);
     }
 
     #[test]
     fn text_is_handed_out_as_text_once() {
-        let mut assembly = Assembly::text();
+        let mut assembly = Assembly::new(true, false, 0, &mut Vec::new());
         assembly.append(b"abc", Some(0)).unwrap();
         let mut finished = assembly.finish().unwrap();
         let Message::Text(text) = finished.hand_out() else { panic!("a text message") };
@@ -176,20 +198,24 @@ mod tests {
 
     #[test]
     fn memory_grows_with_the_data_and_not_with_the_length_in_the_header() {
-        let mut assembly = Assembly::binary();
+        let mut assembly = Assembly::new(false, false, 0, &mut Vec::new());
         assembly.append(&[1; 100], Some(1 << 30)).unwrap();
-        assert!(assembly.capacity() <= MIN_BYTES, "{}", assembly.capacity());
+        assert!(assembly.capacity() <= MIN_BYTES + HEADER_ROOM_BYTES, "{}", assembly.capacity());
         assembly.append(&[1; 1000], Some(1 << 30)).unwrap();
-        assert!(assembly.capacity() <= 2 * assembly.len(), "{}", assembly.capacity());
-        let mut whole = Assembly::binary();
+        assert!(assembly.capacity() <= 2 * assembly.len() + HEADER_ROOM_BYTES, "{}", assembly.capacity());
+        let mut whole = Assembly::new(false, false, 0, &mut Vec::new());
         whole.append(&[1; 700], Some(300)).unwrap();
         whole.append(&[1; 300], Some(0)).unwrap();
-        assert_eq!(whole.capacity(), 1000, "the end of the message is known, so no more than the message");
+        assert_eq!(
+            whole.capacity(),
+            1000 + HEADER_ROOM_BYTES,
+            "the end of the message is known, so no more than the message"
+        );
     }
 
     #[test]
     fn a_message_of_many_small_fragments_is_moved_seldom() {
-        let mut assembly = Assembly::binary();
+        let mut assembly = Assembly::new(false, false, 0, &mut Vec::new());
         let mut moves = 0;
         for _ in 0..100_000 {
             let before = assembly.capacity();
@@ -197,5 +223,27 @@ mod tests {
             moves += usize::from(assembly.capacity() != before);
         }
         assert!(moves <= 10, "{moves} moves");
+    }
+
+    #[test]
+    fn spare_memory_is_taken_for_messages_that_are_long_enough_for_it() {
+        let mut spare = Vec::with_capacity(1000);
+        let short = Assembly::new(false, false, 249, &mut spare);
+        assert_eq!((short.capacity(), spare.capacity()), (0, 1000));
+        let transformed = Assembly::new(false, true, 1000, &mut spare);
+        assert_eq!((transformed.capacity(), spare.capacity()), (0, 1000));
+        let long = Assembly::new(false, false, 250, &mut spare);
+        assert_eq!((long.capacity(), spare.capacity()), (1000, 0));
+    }
+
+    #[test]
+    fn a_message_has_room_for_a_header_before_it() {
+        let mut assembly = Assembly::new(false, false, 7, &mut Vec::new());
+        assembly.append(b"mes", Some(4)).unwrap();
+        assembly.append(b"sage", Some(0)).unwrap();
+        let mut finished = assembly.finish().unwrap();
+        assert_eq!(finished.hand_out().bytes(), b"message");
+        let (bytes, front) = finished.into_parts();
+        assert_eq!((&bytes[front..], front), (&b"message"[..], HEADER_ROOM_BYTES));
     }
 }
