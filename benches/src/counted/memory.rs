@@ -86,7 +86,7 @@ impl Wires {
         let (token, context) = state.receives[socket as usize].expect("the shard receives");
         let mut buffer = state.buffers.pop().unwrap_or_else(|| Buffer::from(vec![0; BUFFER_BYTES].into_boxed_slice()));
         buffer[..bytes.len()].copy_from_slice(bytes);
-        let event = Event::Received(Lease { id: 0, buffer, len: bytes.len() });
+        let event = Event::Received(Lease { id: 0, buffer, len: bytes.len(), start: 0 });
         state.coming.push_back(Completion { token, context, more: true, event });
     }
 

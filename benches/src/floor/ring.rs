@@ -65,6 +65,7 @@ impl RingEcho {
             sockets_max: CONNECTIONS_MAX,
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: RECEIVE_BYTES as u32,
+            incremental_buffers: true,
             clock: Clock::start(),
         })
         .map_err(|error| error.to_string())?;

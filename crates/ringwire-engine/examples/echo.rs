@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringwire_engine::codec::Message;
 use ringwire_engine::ring::linux::Termination;
-use ringwire_engine::{Accept, ConnectionId, Context, EngineOptions, Handler, MessageKind, Opening, Upgrade, start};
+use ringwire_engine::{Accept, ConnectionId, Context, EngineOptions, Handler, Opening, Upgrade, start};
 
 struct Echo;
 
@@ -16,9 +16,8 @@ impl Handler for Echo {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_, ()>, connection: ConnectionId, message: Message<'_>) {
-        let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
         // A peer that reads too little is not read from, so this is refused only if it is gone or leaving.
-        let _ = cx.send(connection, kind, message.bytes());
+        let _ = cx.send_back(connection, message);
     }
 }
 

@@ -36,8 +36,8 @@ pub(crate) struct Connection {
     pub(crate) pulled_bytes: u32,
     /// What waits for the socket to have room, and what was received and waits.
     pub(crate) excess: Excess,
-    /// Its share of the shard's memory, as last counted.
-    pub(crate) counted_bytes: usize,
+    /// Its share of the shard's memory, as last counted; 4 GiB at the most.
+    pub(crate) counted_bytes: u32,
     /// When to look at it again at the latest.
     pub(crate) deadline: Option<Tick>,
     /// When the wheel will look at it, if it has an entry.
@@ -52,7 +52,7 @@ pub(crate) struct Connection {
 // A part of the 256 bytes that an idle connection may cost a server (docs/performance.md), which is to be known as soon as it
 // grows.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Option<Connection>>() <= 160, "a connection takes no more than 160 bytes of its shard");
+const _: () = assert!(size_of::<Option<Connection>>() <= 144, "a connection takes no more than 144 bytes of its shard");
 
 /// What speaks on a connection.
 #[derive(Debug)]
@@ -60,11 +60,15 @@ pub(crate) enum Protocol {
     /// HTTP/1.1: requests, one after the other.
     Http(Box<HttpState>),
     /// WebSocket.
-    WebSocket { decoder: Decoder, extension: Option<Box<dyn Extension>>, phase: Phase },
+    WebSocket { decoder: Decoder, extension: Option<Transform>, phase: Phase },
     /// An HTTP response without end, which the handler is pulled for until its last chunk has been staged. What the peer
     /// sends is dropped.
     Stream { open: bool },
 }
+
+/// What transforms a connection's messages: in a box of its own, since most have none, and a reference to a trait's object
+/// takes two words.
+pub(crate) type Transform = Box<Box<dyn Extension>>;
 
 /// A request that has not come whole, and who sends it.
 #[derive(Debug, Default)]
@@ -207,7 +211,7 @@ impl Connection {
     /// What transforms its messages, if anything was agreed on.
     pub(crate) fn extension(&mut self) -> Option<&mut (dyn Extension + 'static)> {
         match &mut self.protocol {
-            Protocol::WebSocket { extension, .. } => extension.as_deref_mut(),
+            Protocol::WebSocket { extension, .. } => extension.as_mut().map(|transform| &mut ***transform),
             Protocol::Http(_) | Protocol::Stream { .. } => None,
         }
     }

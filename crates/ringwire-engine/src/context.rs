@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringwire_codec::{
-    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, DecoderLimits, FrameHeader, Opcode, Role,
-    encode_close,
+    CONTROL_PAYLOAD_BYTES_MAX, CloseAction, CloseCode, CloseEvent, DecoderLimits, FRAME_HEADER_BYTES_MAX, FrameHeader,
+    Opcode, Role, encode_close,
 };
 use ringwire_ring::{Instant, Stage};
 
 use crate::admission::Handshakes;
+use crate::back::Back;
 use crate::connection::{Connection, Life, Protocol};
 use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Timeouts};
 use crate::pace::Pace;
 use crate::process::Process;
+use crate::queue::SlotQueue;
 use crate::slab::{ConnectionId, Slab};
 use crate::wall::WallTime;
 use crate::wheel::{Tick, Wheel};
@@ -25,6 +27,8 @@ pub(crate) struct Core<M> {
     pub(crate) slab: Slab,
     /// Connections that transmit at the end of this turn.
     pub(crate) ready: Vec<u32>,
+    /// Connections that the handler has something for, at the end of this turn or, if they are many, of a later one.
+    pub(crate) pulls: SlotQueue,
     /// Connections whose requests handlers have answered in their own time, or whose streams they have ended.
     pub(crate) settled: Vec<ConnectionId>,
     /// Connections whose last bytes may be out.
@@ -55,6 +59,8 @@ pub(crate) struct Core<M> {
     pub(crate) memory_bytes: usize,
     /// Where extensions write, from message to message.
     pub(crate) scratch: Vec<u8>,
+    /// What may go back from where it is.
+    pub(crate) back: Back,
 }
 
 /// A handler's hands. Valid for one call.
@@ -141,21 +147,24 @@ impl<M> Context<'_, M> {
 
     /// Sends a message. Its bytes are taken at once; it goes out at the end of the turn.
     pub fn send(&mut self, connection: ConnectionId, kind: MessageKind, payload: &[u8]) -> Result<(), SendError> {
-        let backlog_bytes_max = self.core.options.limits.backlog_bytes_max;
-        let found = self.core.live(connection).ok_or(SendError::Gone)?;
-        if !found.phase().may_transmit_messages() {
-            return Err(SendError::Closing);
-        }
-        if found.waiting_bytes() + found.staged.len() > backlog_bytes_max {
-            return Err(SendError::Full);
-        }
-        let stamp = self.core.stamp;
-        self.core.slab.at(connection.slot).session.message = stamp;
         let opcode = match kind {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        self.stage_message(connection.slot, opcode, payload);
+        let high = self.core.options.limits.staged_bytes_max();
+        let found = self.core.admit_message(connection)?;
+        let is_plain = !found.is_blocked() && found.extension().is_none();
+        if !is_plain || found.staged.len() + FRAME_HEADER_BYTES_MAX + payload.len() > high {
+            self.stage_message(connection.slot, opcode, payload);
+            return Ok(());
+        }
+        let payload_bytes = payload.len() as u64;
+        let header = FrameHeader { fin: true, rsv1: false, opcode, mask: None, payload_bytes }.encode();
+        let (header, header_bytes) = header.padded();
+        self.stage.append_framed(&mut found.staged, header, header_bytes, payload);
+        if !std::mem::replace(&mut found.flags.listed, true) {
+            self.core.ready.push(connection.slot);
+        }
         Ok(())
     }
 
@@ -195,7 +204,8 @@ impl<M> Context<'_, M> {
     }
 
     /// Says that the connection has something to be pulled: [`Handler::poll_transmit`](crate::Handler::poll_transmit)
-    /// is called for it at the end of this turn, or as soon as its socket has room.
+    /// is called for it at the end of this turn, or of one of the next if
+    /// [many](crate::Limits::pulled_connections_max) are ready, or as soon as its socket has room.
     pub fn ready(&mut self, connection: ConnectionId) {
         if self.core.live(connection).is_some() {
             self.ready_slot(connection.slot());
@@ -208,7 +218,7 @@ impl<M> Context<'_, M> {
         if let Some(connection) = self.core.slab.try_at(slot).filter(|connection| connection.life == Life::Live) {
             connection.flags.pull = true;
             if connection.blocked.is_none() {
-                self.core.list(slot);
+                self.core.pulls.push(slot);
             }
         }
     }
@@ -243,11 +253,12 @@ impl<M> Context<'_, M> {
     /// Puts bytes behind what this connection already transmits. What is too much for one turn's transmission becomes a
     /// backlog at once: it is counted, holds the peer up, and is waited for.
     pub(crate) fn stage(&mut self, slot: u32, pieces: &[&[u8]]) {
-        let high = self.core.options.limits.staged_bytes_max();
+        let (high, lone) = (self.core.options.limits.staged_bytes_max(), self.core.options.limits.lone_bytes_max());
         let added: usize = pieces.iter().map(|piece| piece.len()).sum();
         let connection = self.core.slab.at(slot);
         if !connection.is_blocked() {
-            if connection.staged.len() + added <= high {
+            let staged = connection.staged.len();
+            if staged + added <= high || (staged == 0 && added <= lone) {
                 self.stage.append(&mut connection.staged, pieces);
                 return self.core.list(slot);
             }
@@ -283,6 +294,21 @@ impl<M> Core<M> {
     /// The connection that `id` names, if it is served.
     pub(crate) fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.slab.find(id).filter(|connection| connection.life == Life::Live)
+    }
+
+    /// Whether the handler may send on a connection now; notes that it does.
+    #[inline]
+    pub(crate) fn admit_message(&mut self, id: ConnectionId) -> Result<&mut Connection, SendError> {
+        let (stamp, most) = (self.stamp, self.options.limits.backlog_bytes_max);
+        let found = self.live(id).ok_or(SendError::Gone)?;
+        if !found.phase().may_transmit_messages() {
+            return Err(SendError::Closing);
+        }
+        if found.waiting_bytes() + found.staged.len() > most {
+            return Err(SendError::Full);
+        }
+        found.session.message = stamp;
+        Ok(found)
     }
 
     /// Deadlines of the connection's listener.
@@ -327,8 +353,8 @@ impl<M> Core<M> {
     pub(crate) fn count(&mut self, slot: u32) {
         let connection = self.slab.at(slot);
         connection.excess.tidy();
-        let bytes = connection.memory_bytes();
-        self.memory_bytes = self.memory_bytes - connection.counted_bytes + bytes;
+        let bytes = u32::try_from(connection.memory_bytes()).unwrap_or(u32::MAX);
+        self.memory_bytes = self.memory_bytes - connection.counted_bytes as usize + bytes as usize;
         connection.counted_bytes = bytes;
     }
 }

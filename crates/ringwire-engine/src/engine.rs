@@ -219,6 +219,7 @@ fn set_up<H: Handler>(
         sockets_max: options.limits.connections_max + Limits::REFUSALS,
         receive_buffers: options.receive_buffers,
         receive_buffer_bytes: options.receive_buffer_bytes,
+        incremental_buffers: true,
         clock: Clock::start(),
     })
     .map_err(StartError::Unavailable)?;

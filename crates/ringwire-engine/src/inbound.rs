@@ -254,7 +254,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 let extra: Vec<_> = extra.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let response = accepted.response(&extra);
                 let decoder = Decoder::new(Role::Server, Arc::clone(&self.core.message_limits));
-                let extension = accepted.extension.map(|agreed| agreed.extension);
+                let extension = accepted.extension.map(|agreed| Box::new(agreed.extension));
                 let connection = self.core.slab.at(slot);
                 connection.protocol = Protocol::WebSocket { decoder, extension, phase: Phase::Open };
                 connection.flags.opened = true;
@@ -285,6 +285,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         // the message.
         let Some(mut decoder) = self.take_decoder(slot) else { return };
         let is_extended = self.core.slab.at(slot).extension().is_some();
+        let high = self.core.options.limits.backlog_high_bytes;
+        let mut spare = self.spare();
+        let spare_at = spare.as_ptr();
+        let input = (bytes.as_ptr().addr(), bytes.as_ptr().addr() + bytes.len());
         let mut at = 0;
         while at < bytes.len() {
             if self.turn_is_full() || (is_extended && !self.core.pace.has_time_for(slot)) {
@@ -293,7 +297,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             }
             let before = if is_extended { decoder.assembly_bytes() } else { 0 };
             let extension = self.core.slab.at(slot).extension();
-            match decoder.decode_with(&mut bytes[at..], extension) {
+            match decoder.decode_in(&mut bytes[at..], extension, &mut spare) {
                 Ok(step) => {
                     at += step.consumed;
                     let made = match &step.event {
@@ -301,7 +305,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                         _ => step.consumed,
                     };
                     if let Some(event) = step.event {
+                        if let Event::Message(message) = &event {
+                            self.core.back.lend(slot, message, input);
+                        }
                         self.on_event(slot, event);
+                        self.send_lent(slot, &mut decoder);
                     }
                     if is_extended {
                         let made = made.max(decoder.assembly_bytes().saturating_sub(before));
@@ -318,14 +326,13 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 break;
             }
             // What follows a message whose answer filled the backlog waits until that is out, as the peer must.
-            self.pause_if_behind(slot);
-            let connection = self.core.slab.at(slot);
-            if connection.flags.paused {
+            if connection.flags.paused || connection.waiting_bytes() > high {
                 self.hold(slot, &bytes[at..]);
                 break;
             }
         }
-        decoder.release();
+        decoder.release_into(&mut spare);
+        self.core.back.put_by(spare, spare_at);
         if let Protocol::WebSocket { decoder: place, .. } = &mut self.core.slab.at(slot).protocol {
             *place = decoder;
         }
@@ -344,8 +351,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             // Messages count until the peer's own close frame, whatever this side has said (RFC 6455 §5.5.1); but a
             // handler that has closed is not asked again.
             Event::Message(message) => {
-                if self.core.slab.at(slot).phase() == Phase::Open {
-                    self.core.slab.at(slot).session.message = self.core.stamp;
+                let connection = self.core.slab.at(slot);
+                if connection.phase() == Phase::Open {
+                    connection.session.message = self.core.stamp;
                     self.with_handler(|handler, cx| handler.on_message(cx, id, message));
                 }
             }

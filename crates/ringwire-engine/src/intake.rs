@@ -22,8 +22,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         while self.room() > 0
             && let Some(completion) = self.waiting.pop_front()
         {
-            self.core.pace.read(received_bytes(&completion.event));
-            self.on_completion(completion);
+            if let Some(rest) = self.take_part(completion) {
+                self.waiting.push_front(rest);
+            }
         }
         while let Some(completion) = self.driver.complete() {
             self.busy_at = self.core.now;
@@ -34,9 +35,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             // While anything waits, this turn has read enough: the order is kept.
             if is_inbound && self.room() == 0 {
                 self.waiting.push_back(completion);
-            } else {
-                self.core.pace.read(received_bytes(&completion.event));
-                self.on_completion(completion);
+            } else if let Some(rest) = self.take_part(completion) {
+                self.waiting.push_back(rest);
             }
         }
         // Turns that leave nothing are the rule: what a flood needed is not kept.
@@ -44,8 +44,22 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.waiting = Waiting::new();
         }
     }
-}
 
-fn received_bytes(event: &Event) -> usize {
-    if let Event::Received(lease) = event { lease.len } else { 0 }
+    /// Deals with a completion; with so much of what was received as the turn has room for, and at least a buffer of the
+    /// configured size. Gives what is left.
+    fn take_part(&mut self, mut completion: Completion) -> Option<Completion> {
+        if let Event::Received(lease) = &mut completion.event {
+            let most = self.room().max(self.core.options.receive_buffer_bytes as usize);
+            let bytes = lease.bytes();
+            if bytes.len() > most {
+                self.core.pace.read(most);
+                self.on_received(completion.context, &mut bytes[..most]);
+                lease.start += most;
+                return Some(completion);
+            }
+            self.core.pace.read(bytes.len());
+        }
+        self.on_completion(completion);
+        None
+    }
 }

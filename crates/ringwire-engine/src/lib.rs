@@ -14,6 +14,7 @@
 
 mod admission;
 mod answer;
+mod back;
 mod chunked;
 mod connection;
 mod context;
@@ -32,6 +33,7 @@ mod outbound;
 mod pace;
 mod packing;
 mod process;
+mod queue;
 mod session;
 mod shard;
 mod shed;

@@ -27,7 +27,8 @@ pub struct EngineOptions {
     pub submission_entries: u32,
     /// Provided buffers of a shard, a power of two.
     pub receive_buffers: u16,
-    /// Bytes of each. A message that fits one is handed to the handler without a copy.
+    /// Bytes of each. A message that came in one piece is handed to the handler without a copy. Kernels from 6.12 on fill
+    /// the same memory in larger chunks, several receives in each.
     pub receive_buffer_bytes: u32,
     /// Bytes that a turn reads before what follows from them is transmitted; what else has come in waits in its buffers
     /// for the next turn. Without it, a flood from one peer could pass through a topic faster than any other is served.
@@ -150,6 +151,10 @@ pub struct Limits {
     pub backlog_bytes_max: usize,
     /// Bytes that one transmission pulls from the handler.
     pub pull_bytes_max: usize,
+    /// Connections for which a turn pulls, from 1; the others' turns follow. Each send takes the kernel some
+    /// microseconds, in which nothing that comes in is looked at, and what is published before a connection's turn goes out
+    /// with what it waits for.
+    pub pulled_connections_max: usize,
     /// Bytes that all of a shard's connections may hold: unfinished messages and requests, and what waits to be read.
     /// Above it those that hold most are let go, until seven eighths of it are held.
     pub memory_bytes_max: usize,
@@ -163,8 +168,16 @@ impl Limits {
     pub const REFUSALS: u32 = 64;
 
     /// Bytes that a connection may stage in a turn. More is a backlog, so that its peer is held up and its handler told.
+    ///
+    /// The first message of a turn may be [longer](Self::lone_bytes_max).
     pub(crate) fn staged_bytes_max(&self) -> usize {
         self.backlog_high_bytes.min(self.backlog_bytes_max)
+    }
+
+    /// Bytes of a frame that is tried as a whole if nothing else is staged: the socket says how much of it must wait. With no
+    /// more than this staged, [`Context::send`](crate::Context::send) refuses nothing, so nobody waits for what is not told.
+    pub(crate) fn lone_bytes_max(&self) -> usize {
+        self.backlog_bytes_max.min(1024 * 1024)
     }
 }
 
@@ -184,6 +197,7 @@ impl Default for Limits {
             backlog_high_bytes: 256 * 1024,
             backlog_bytes_max: 1024 * 1024,
             pull_bytes_max: 128 * 1024,
+            pulled_connections_max: 64,
             memory_bytes_max: 1024 * 1024 * 1024,
             process_memory_bytes_max: 2 * 1024 * 1024 * 1024,
         }

@@ -1,7 +1,8 @@
 //! From handlers to sockets.
 //!
 //! A connection transmits at most once a turn, all it has: replies staged in the arena, then what the handler is pulled
-//! for. A lone range of a log goes out from where it lies; several, or ones behind replies, are joined in the arena.
+//! for. Whoever has replies transmits in their turn; of those that the handler has something for, a turn serves some, those
+//! that have waited longest. A lone range of a log goes out from where it lies; several, or ones behind replies, are joined in the arena.
 //! What a socket refuses of that becomes the connection's backlog, cut at the next frame boundary: the handler keeps
 //! the rest. Replies that are more than a peer may be behind are a backlog from the start. While there is a backlog, an
 //! ordinary send waits in the kernel; while there is none but the socket is full, a poll does. Nothing is pulled meanwhile.
@@ -10,16 +11,21 @@ use std::io;
 
 use ringwire_ring::{Data, Driver, Op, OpToken, Staged};
 
-use crate::connection::{Life, Protocol};
+use crate::connection::{Connection, Life, Protocol};
 use crate::excess::Sending;
 use crate::handler::{CloseReason, Handler};
 use crate::shard::Shard;
 
+/// Fewest connections that a turn pulls for, if so many wait: each turn costs a system call.
+const PULLED_CONNECTIONS_MIN: usize = 16;
+
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Transmits for every connection that has something to say.
+    /// Transmits for every connection that has replies, and for some of those that the handler has something for; for all
+    /// of them before a drain, which says that nothing more will come.
     pub(crate) fn transmit_ready(&mut self) {
-        // Connections that still have more after their budget are listed again, for the next turn.
         self.core.has_transmitted = true;
+        let mut pulled = self.choose_pulled();
+        // What is listed or queued from here on waits for the next turn: a connection transmits at most once in each.
         let mut ready = std::mem::take(&mut self.core.ready);
         for slot in ready.drain(..) {
             if let Some(connection) = self.core.slab.try_at(slot) {
@@ -30,6 +36,34 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if self.core.ready.is_empty() {
             self.core.ready = ready;
         }
+        for slot in pulled.drain(..) {
+            if self.core.slab.try_at(slot).is_some() {
+                self.transmit(slot);
+            }
+        }
+        self.pulled = pulled;
+    }
+
+    /// Takes this turn's share of the connections that have something to be pulled and no replies: those will be pulled
+    /// for behind their replies.
+    fn choose_pulled(&mut self) -> Vec<u32> {
+        let mut chosen = std::mem::take(&mut self.pulled);
+        let core = &mut self.core;
+        let waiting = core.pulls.len();
+        let share = match self.to_drain {
+            Some(_) => waiting,
+            None => share(waiting, core.options.limits.pulled_connections_max),
+        };
+        while chosen.len() < share
+            && let Some(slot) = core.pulls.pop()
+        {
+            let wants =
+                |Connection { flags, blocked, .. }: &mut Connection| flags.pull && !flags.listed && blocked.is_none();
+            if core.slab.try_at(slot).is_some_and(wants) {
+                chosen.push(slot);
+            }
+        }
+        chosen
     }
 
     fn transmit(&mut self, slot: u32) {
@@ -96,7 +130,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let pulled = self.transmit.bytes();
         if pulled >= budget {
             self.core.slab.at(slot).flags.pull = true;
-            self.core.list(slot);
+            self.core.pulls.push(slot);
         }
         pulled
     }
@@ -189,8 +223,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         match connection.life {
             Life::Live => {
                 // What was staged while it was blocked is in the backlog; what the handler has is pulled.
-                if !connection.excess.backlog.is_empty() || connection.flags.pull || connection.has_tls_output() {
+                if !connection.excess.backlog.is_empty() || connection.has_tls_output() {
                     self.core.list(slot);
+                } else if connection.flags.pull {
+                    self.core.pulls.push(slot);
                 }
                 self.resume_if_caught_up(slot);
                 let connection = self.core.slab.at(slot);
@@ -208,5 +244,31 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn on_broken(&mut self, slot: u32, error: &io::Error) {
         self.end(slot, &CloseReason::Broken(error.kind()));
+    }
+}
+
+/// How many of so many that wait are pulled for in one turn: half of them, so that what is published while the first ones are
+/// served goes out to the later ones in the same transmission.
+fn share(waiting: usize, max: usize) -> usize {
+    waiting.div_ceil(2).max(PULLED_CONNECTIONS_MIN).min(max.max(1)).min(waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_pulls_for_half_of_those_who_wait_within_its_bounds() {
+        let turns = |waiting, max| {
+            std::iter::successors(Some(waiting), |left| Some(left - share(*left, max)))
+                .take_while(|left| *left > 0)
+                .map(|left| share(left, max))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(turns(10, 64), [10]);
+        assert_eq!(turns(50, 64), [25, 16, 9]);
+        assert_eq!(turns(5, 2), [2, 2, 1]);
+        assert_eq!(turns(2, 0), [1, 1], "everyone is served");
+        assert!(turns(1000, 64).iter().all(|served| *served <= 64));
     }
 }

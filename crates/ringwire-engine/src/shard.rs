@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ringwire_ring::{Completion, Driver, Event, Instant, ListenOptions, Listener, Op, OpToken, Staged, Wait};
 
 use crate::admission::Handshakes;
+use crate::back::Back;
 use crate::context::{Context, Core};
 use crate::date::DateCache;
 use crate::handler::{Handler, Transmit};
@@ -16,6 +18,7 @@ use crate::mailbox::{Mailboxes, Post};
 use crate::options::{EngineOptions, Limits, ListenerOptions};
 use crate::pace::Pace;
 use crate::process::Process;
+use crate::queue::SlotQueue;
 use crate::slab::Slab;
 use crate::tls::Scratch;
 use crate::wall::WallTime;
@@ -47,6 +50,10 @@ pub struct Shard<D: Driver, H: Handler> {
     pub(crate) transmit: Transmit,
     pub(crate) scratch: Scratch,
     pub(crate) accepts: Vec<Accepting>,
+    /// Connections that are pulled for at the end of this turn.
+    pub(crate) pulled: Vec<u32>,
+    /// Within which time to drain, from the end of this turn.
+    pub(crate) to_drain: Option<Duration>,
     pub(crate) ending: Option<Ending>,
     /// How to wake each shard.
     wakers: Arc<[OnceLock<D::Waker>]>,
@@ -87,7 +94,7 @@ pub(crate) enum Ending {
 }
 
 /// How long the kernel may take to cancel what is left once a drain's deadline has passed.
-pub(crate) const CUT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+pub(crate) const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<D: Driver, H: Handler> Shard<D, H> {
     /// A shard on `driver`. Mail comes through `mailboxes[info.shard]`; `wakers` has a place for each shard's waker and
@@ -111,6 +118,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             core: Core {
                 slab: Slab::new(slots as usize),
                 ready: Vec::new(),
+                pulls: SlotQueue::new(slots as usize),
                 settled: Vec::new(),
                 finishing: Vec::new(),
                 has_transmitted: false,
@@ -130,12 +138,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 options,
                 memory_bytes: 0,
                 scratch: Vec::new(),
+                back: Back::default(),
             },
             driver,
             handler,
             transmit: Transmit::default(),
             scratch: Scratch::default(),
             accepts: Vec::new(),
+            pulled: Vec::new(),
+            to_drain: None,
             ending: None,
             wakers,
             mail: VecDeque::new(),
@@ -187,6 +198,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.with_handler(|handler, cx| handler.on_turn_end(cx));
         self.settle();
         self.transmit_ready();
+        if let Some(within) = self.to_drain.take() {
+            self.drain(within);
+        }
         self.shed_if_over();
         self.send_wakes();
         Ok(self.status())
@@ -238,8 +252,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn plan_wait(&mut self) -> Wait {
         let core = &self.core;
         let has_input = !self.waiting.is_empty() || core.pace.has_deferred();
-        let has_output = !core.ready.is_empty() || !core.settled.is_empty() || !core.finishing.is_empty();
-        let has_work = has_input || has_output;
+        let has_output = !core.ready.is_empty() || !core.pulls.is_empty();
+        let has_ends = !core.settled.is_empty() || !core.finishing.is_empty();
+        let has_work = has_input || has_output || has_ends;
         if has_work || matches!(self.ending, Some(Ending::Stopped)) {
             return Wait::No;
         }
@@ -282,8 +297,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     /// Moves what handlers staged after its connection had transmitted into this turn's arena.
     fn restage(&mut self) {
-        for index in 0..self.core.ready.len() {
-            let Some(connection) = self.core.slab.try_at(self.core.ready[index]) else { continue };
+        for &slot in &self.core.ready {
+            let Some(connection) = self.core.slab.try_at(slot) else { continue };
             if !connection.staged.is_empty() {
                 let bytes = self.driver.staged(&connection.staged).to_vec();
                 connection.staged = Staged::default();
@@ -299,7 +314,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.busy_at = self.core.now;
             match post {
                 Post::Mail(mail) => self.with_handler(|handler, cx| handler.on_mail(cx, mail)),
-                Post::Drain(within) => self.drain(within),
+                Post::Drain(within) => self.to_drain = Some(within),
                 Post::Shed => self.core.process.looks(self.core.shard),
                 Post::Stop => self.ending = Some(Ending::Stopped),
             }

@@ -14,6 +14,11 @@ impl ConnectionId {
     pub fn slot(self) -> usize {
         self.slot as usize
     }
+
+    /// Which of the connections it is that have its slot one after the other; of those that live, none has another's slot.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
 }
 
 #[derive(Debug)]

@@ -182,7 +182,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             self.discount(slot);
             let connection = self.core.slab.at(slot);
             connection.excess = Excess::default();
-            self.core.memory_bytes -= connection.counted_bytes;
+            self.core.memory_bytes -= connection.counted_bytes as usize;
             self.core.slab.remove(slot);
         }
         if self.ending.is_none() {

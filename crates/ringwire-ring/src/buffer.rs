@@ -1,14 +1,14 @@
 //! Memory of provided buffers.
 //!
-//! A shard's buffers are one mapping, so that those which traffic never reaches cost address space only. Each is a
-//! value that owns its part: whoever has it may read and write it, and the mapping goes with the last of them.
+//! A shard's buffers are one mapping, so that what traffic never reaches costs address space only. What was received is
+//! a value that owns its part: whoever has it may read and write it, and the mapping goes with the last of them.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// One provided buffer.
+/// A provided buffer, or a part of one.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Bytes,
@@ -20,8 +20,8 @@ enum Bytes {
     /// A part of the mapping that no other value has.
     Part {
         part: NonNull<[u8]>,
-        /// Keeps the mapping.
-        _mapping: Arc<Mapping>,
+        /// Keeps the memory mapped.
+        mapping: Arc<Mapping>,
     },
 }
 
@@ -40,7 +40,7 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Boxed(bytes) => bytes,
-            // SAFETY: `Mapping::split` gives each part away once, inside the mapping, which lives as long as the part.
+            // SAFETY: whoever made the part vouches that nobody else accesses it; the mapping lives as long as it.
             Bytes::Part { part, .. } => unsafe { part.as_ref() },
         }
     }
@@ -94,16 +94,30 @@ impl Mapping {
         self.start
     }
 
-    /// Cuts the mapping into buffers of `bytes` each.
-    pub(crate) fn split(self, bytes: usize) -> impl Iterator<Item = Buffer> {
-        let (start, count) = (self.start, self.bytes / bytes);
-        let mapping = Arc::new(self);
-        (0..count).map(move |nth| {
-            // SAFETY: nth < count, so the part ends inside the mapping.
-            let first = unsafe { start.add(nth * bytes) };
-            let part = NonNull::slice_from_raw_parts(first, bytes);
-            Buffer { bytes: Bytes::Part { part, _mapping: Arc::clone(&mapping) } }
-        })
+    /// The bytes `start..start + len` of the mapping, as a value that owns them.
+    ///
+    /// # Safety
+    /// Nobody else, the kernel included, accesses these bytes before the value is gone or has
+    /// [come back](Self::place_of).
+    ///
+    /// # Panics
+    /// If they do not lie inside the mapping.
+    pub(crate) unsafe fn part(self: &Arc<Self>, start: usize, len: usize) -> Buffer {
+        assert!(start <= self.bytes && len <= self.bytes - start, "a part lies inside its mapping");
+        // SAFETY: asserted above.
+        let first = unsafe { self.start.add(start) };
+        let part = NonNull::slice_from_raw_parts(first, len);
+        Buffer { bytes: Bytes::Part { part, mapping: Arc::clone(self) } }
+    }
+
+    /// Where in this mapping `buffer` begins, which ends with this. `None` if it is no part of it.
+    pub(crate) fn place_of(self: &Arc<Self>, buffer: Buffer) -> Option<usize> {
+        match &buffer.bytes {
+            Bytes::Part { part, mapping } if Arc::ptr_eq(mapping, self) => {
+                Some(part.as_ptr().addr() - self.start.as_ptr().addr())
+            }
+            Bytes::Part { .. } | Bytes::Boxed(_) => None,
+        }
     }
 }
 
@@ -119,16 +133,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_zeroed_apart_and_outlive_each_other() {
-        let mut parts: Vec<Buffer> = Mapping::new(64 * 1024).expect("memory").split(4096).collect();
-        assert_eq!(parts.len(), 16);
+    fn parts_are_zeroed_apart_and_outlive_their_mapping() {
+        let mapping = Arc::new(Mapping::new(64 * 1024).expect("memory"));
+        // SAFETY: sixteen parts that do not overlap, each made once.
+        let mut parts: Vec<Buffer> = (0..16).map(|nth| unsafe { mapping.part(nth * 4096, 4096) }).collect();
         for (nth, part) in parts.iter_mut().enumerate() {
             assert!(part.iter().all(|byte| *byte == 0) && part.len() == 4096);
             part.fill(nth as u8);
         }
         let last = parts.pop().expect("sixteen");
         assert!(parts.iter().enumerate().all(|(nth, part)| part.iter().all(|byte| usize::from(*byte) == nth)));
-        drop(parts);
+        drop((parts, mapping));
         assert!(last.iter().all(|byte| *byte == 15));
+    }
+
+    #[test]
+    fn a_part_is_known_by_its_mapping_and_no_other() {
+        let [one, other] = [4096, 8192].map(|bytes| Arc::new(Mapping::new(bytes).expect("memory")));
+        // SAFETY: the only part of these bytes.
+        let part = unsafe { one.part(1000, 96) };
+        // SAFETY: the only part of these bytes.
+        let foreign = unsafe { other.part(0, 10) };
+        assert_eq!(one.place_of(part), Some(1000));
+        assert_eq!(one.place_of(foreign), None);
+        assert_eq!(one.place_of(Buffer::from(vec![0; 4].into_boxed_slice())), None);
     }
 }

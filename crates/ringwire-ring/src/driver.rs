@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::arena::{Stage, Staged};
 use crate::clock::Instant;
-use crate::data::{Stage, Staged};
 use crate::op::{Completion, Lease, Listener, Op, OpToken, SubmitError};
 
 /// How long an [`enter`](Driver::enter) may wait for a completion.

@@ -8,6 +8,7 @@
 //! What this crate must never do: know WebSocket or HTTP; allocate on the hot path; hand out a buffer that the
 //! kernel still owns.
 
+mod arena;
 mod buffer;
 mod clock;
 mod data;
@@ -16,8 +17,9 @@ mod op;
 
 pub mod linux;
 
+pub use arena::{Arena, Stage, Staged};
 pub use buffer::Buffer;
 pub use clock::{Clock, Instant, wall_clock_us};
-pub use data::{Arena, Data, Shared, Stage, Staged};
+pub use data::{Data, Shared};
 pub use driver::{Driver, ListenOptions, Wait, Waker};
 pub use op::{Completion, Event, Lease, Listener, Op, OpToken, Socket, SubmitError};

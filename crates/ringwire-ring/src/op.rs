@@ -86,23 +86,25 @@ impl fmt::Display for SubmitError {
 
 impl std::error::Error for SubmitError {}
 
-/// A provided buffer that the kernel has filled, taken out of the buffer ring until it is
+/// What a receive has filled of the provided buffers, taken out of the buffer ring until it is
 /// [released](crate::Driver::release).
 #[derive(Debug)]
 #[must_use = "a lease that is not released leaves the buffer ring one buffer short"]
 pub struct Lease {
     /// Which buffer of the ring it is.
     pub id: u16,
-    /// The buffer; the first `len` bytes were received.
+    /// Its bytes, or the buffer; the first `len` bytes were received.
     pub buffer: Buffer,
     /// Bytes received, at least one.
     pub len: usize,
+    /// How many of these have been dealt with.
+    pub start: usize,
 }
 
 impl Lease {
-    /// The bytes received, to be unmasked and parsed in place.
+    /// The bytes received and not yet dealt with, to be unmasked and parsed in place.
     pub fn bytes(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.len]
+        &mut self.buffer[self.start..self.len]
     }
 }
 

@@ -15,6 +15,7 @@ fn ring(sockets_max: u32) -> Ring {
         sockets_max,
         receive_buffers: 4,
         receive_buffer_bytes: 4096,
+        incremental_buffers: true,
         clock: Clock::start(),
     };
     Ring::new(&options).expect("this machine has io_uring")

@@ -51,16 +51,13 @@ pub struct SimDriver {
     waker: SimWaker,
     arenas: [Arena; 2],
     turn: u32,
-    /// Ranges of the turn before that may still be read: those that were transmitted.
-    transmitted: Vec<Staged>,
-    transmitting: Vec<Staged>,
 }
 
 impl SimDriver {
     pub(crate) fn new(world: Arc<Inner>, shard: usize) -> Self {
         let waker = world.lock().kernels[shard].waker();
         let arenas = [Arena::new(0), Arena::new(u32::MAX)];
-        Self { world, shard, waker, arenas, turn: 0, transmitted: Vec::new(), transmitting: Vec::new() }
+        Self { world, shard, waker, arenas, turn: 0 }
     }
 
     /// Waits until it is this shard's turn to run. The first thing that a thread of several does.
@@ -113,7 +110,6 @@ impl Driver for SimDriver {
         if let Op::Transmit(_, Data::Staged(staged)) = &op {
             // Panics here and now if the range is one of a turn that has passed.
             self.arenas[(self.turn % 2) as usize].bytes(staged);
-            self.transmitting.push(*staged);
         }
         let shard = self.shard;
         self.with(|world| world.kernels[shard].submit(op, context, &world.net))
@@ -124,9 +120,7 @@ impl Driver for SimDriver {
     }
 
     fn staged(&self, staged: &Staged) -> &[u8] {
-        let before = self.transmitted.contains(staged);
-        let turn = if before { self.turn.wrapping_sub(1) } else { self.turn };
-        self.arenas[(turn % 2) as usize].bytes(staged)
+        self.arenas[(staged.turn() % 2) as usize].bytes(staged)
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
@@ -145,7 +139,6 @@ impl Driver for SimDriver {
         }
         drop(state);
         self.turn = self.turn.wrapping_add(1);
-        self.transmitted = std::mem::take(&mut self.transmitting);
         self.arenas[(self.turn % 2) as usize].reset(self.turn);
         Ok(())
     }

@@ -121,6 +121,7 @@ fn options(rng: &mut Rng) -> EngineOptions {
             backlog_high_bytes: 1 << rng.u32(7..16),
             backlog_bytes_max: 1 << rng.u32(8..16),
             pull_bytes_max: 1 << rng.u32(5..16),
+            pulled_connections_max: rng.usize(1..6),
             memory_bytes_max: if rng.u32(0..6) == 0 { rng.usize(500..10_000) } else { usize::MAX },
             ..Limits::default()
         },

@@ -120,6 +120,7 @@ impl Clients {
             sockets_max: u32::try_from(options.connections_max).unwrap_or(u32::MAX).min(Ring::SOCKETS_MAX),
             receive_buffers: options.receive_buffers,
             receive_buffer_bytes: options.receive_buffer_bytes,
+            incremental_buffers: true,
             clock: options.clock,
         })?;
         Ok(Self { core: Core::new(ring, options.connecting_max), framings: Vec::new(), opened: Vec::new() })

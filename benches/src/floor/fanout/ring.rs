@@ -69,6 +69,7 @@ impl RingFanout {
             sockets_max: u32::try_from(descriptors).unwrap_or(u32::MAX).min(CONNECTIONS_MAX),
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: RECEIVE_BYTES as u32,
+            incremental_buffers: true,
             clock: Clock::start(),
         })
         .map_err(|error| error.to_string())?;

@@ -2,12 +2,14 @@
 
 mod admission;
 mod answers;
+mod back;
 mod closing;
 mod deflate;
 mod http;
 mod limits;
 mod load;
 mod pace;
+mod parts;
 mod peers;
 mod sessions;
 mod streams;

@@ -1,7 +1,5 @@
 //! How much a turn reads and answers, whatever has come in for it.
 
-use std::sync::mpsc;
-
 use ringwire_engine::codec::deflate::{Compressor, Deflate, DeflateOptions, Level, MemoryLevel, WindowBits};
 
 use crate::support::client::{Client, Heard};
@@ -15,15 +13,6 @@ fn packed(message: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(Level::new(9).unwrap(), MemoryLevel::DEFAULT, WindowBits::MAX);
     assert!(compressor.compress_alone(message, &mut packed));
     packed
-}
-
-/// Has all that `write` sends come in one turn, or few.
-fn at_once(server: &Server, write: impl FnOnce()) {
-    let (go, wait) = mpsc::channel();
-    let wait = std::sync::Mutex::new(Some(wait));
-    server.post_all(|| Ask::Wait(wait.lock().unwrap().take().expect("one shard")));
-    write();
-    drop(go);
 }
 
 #[test]
@@ -53,7 +42,7 @@ fn messages_that_grow_are_answered_as_the_backlog_allows_and_all_of_them() {
     let server = Server::start(options);
     let mut client = Client::open_deflate(server.address(), "/deflate", &Deflate::new(DeflateOptions::default()));
     let bomb = packed(&[b'a'; 125]);
-    at_once(&server, || (0..MESSAGES).for_each(|_| client.send_marked(&bomb)));
+    server.at_once(|| (0..MESSAGES).for_each(|_| client.send_marked(&bomb)));
     for _ in 0..MESSAGES {
         assert_eq!(client.hear(), Heard::Binary(vec![b'a'; 125]));
     }
@@ -71,7 +60,7 @@ fn inflating_is_shared_among_turns() {
     let mut message = NO_ECHO.to_vec();
     message.resize(MIB, 0);
     let bomb = packed(&message);
-    at_once(&server, || (0..30).for_each(|_| client.send_marked(&bomb)));
+    server.at_once(|| (0..30).for_each(|_| client.send_marked(&bomb)));
     let mut other = server.open();
     other.echo("in between");
     server.wait(|seen| seen.message_bytes > 30 * MIB, |_| ());
@@ -90,7 +79,7 @@ fn small_inflated_messages_are_shared_among_turns_too() {
     let mut client = Client::open_deflate(server.address(), "/deflate", &Deflate::new(DeflateOptions::default()));
     let message = [NO_ECHO, &[0; 30]].concat();
     let small = packed(&message);
-    at_once(&server, || (0..MESSAGES).for_each(|_| client.send_marked(&small)));
+    server.at_once(|| (0..MESSAGES).for_each(|_| client.send_marked(&small)));
     server.wait(|seen| seen.message_bytes == MESSAGES * message.len(), |_| ());
     let most = server.seen(|seen| seen.turn_bytes_max);
     assert!(most <= 1024 * message.len(), "{most} bytes in a turn");

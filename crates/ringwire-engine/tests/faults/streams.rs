@@ -196,3 +196,19 @@ fn a_lifetime_a_close_and_a_drain_end_a_stream_with_its_last_chunk() {
     assert_eq!(client.body(None), b"");
     server.join();
 }
+
+#[test]
+fn what_was_published_before_a_drain_reaches_everyone_though_a_turn_pulls_for_one() {
+    let mut options = options();
+    options.limits.pulled_connections_max = 1;
+    let server = Server::start(options);
+    let clients: Vec<_> = (0..100).map(|_| open(&server)).collect();
+    server.at_once(|| {
+        server.post_all(|| Ask::Publish(2));
+        server.drain(Duration::from_secs(10));
+    });
+    for mut client in clients {
+        assert_eq!(client.body(None), [event(0), event(1)].concat());
+    }
+    server.join();
+}

@@ -16,8 +16,8 @@ use ringwire_engine::codec::{
     http::Request,
 };
 use ringwire_engine::{
-    Accept, Answer, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, MessageKind, Opening, Peer,
-    Response, SendError, Transmit, Upgrade, start,
+    Accept, Answer, CloseReason, ConnectionId, Context, Engine, EngineOptions, Handler, Opening, Peer, Response,
+    SendError, Transmit, Upgrade, start,
 };
 
 use ringwire_engine::tls::{TlsFacts, Transport};
@@ -105,6 +105,9 @@ pub(crate) const FILLING_BYTES: usize = 4096;
 /// A message that begins so is not echoed.
 pub(crate) const NO_ECHO: &[u8] = b"no echo";
 
+/// A message that begins so goes back with other messages around it, as the byte behind says: see [`send_among`].
+pub(crate) const AMONG: &[u8] = b"among";
+
 /// The message that is answered with the number of the connection's shard.
 pub(crate) const WHICH_SHARD: &[u8] = b"which shard?";
 
@@ -120,6 +123,29 @@ struct Probe {
     answers: Answers,
     /// Agreed to at `/deflate`, and at `/takeover`.
     deflate: [Arc<Policy>; 2],
+}
+
+/// Sends a message back behind another one, before one, behind itself, before so many that all must wait, changed, before
+/// the end, or a copy of it as if it were the message.
+fn send_among(cx: &mut Context<'_, Ask>, connection: ConnectionId, bytes: &mut [u8]) -> Result<(), SendError> {
+    let how = bytes[AMONG.len()];
+    match how {
+        b'>' => cx.send_text(connection, "other")?,
+        b'2' => cx.send_binary(connection, bytes)?,
+        b'!' => bytes.fill(b'!'),
+        b'c' => return cx.send_back(connection, Message::Binary(&mut bytes.to_vec())),
+        _ => {}
+    }
+    cx.send_back(connection, Message::Binary(bytes))?;
+    match how {
+        b'<' => cx.send_text(connection, "other"),
+        b'm' => cx.send_binary(connection, &[b'm'; 300_000]),
+        b'.' => {
+            cx.close(connection, CloseCode::NORMAL, "");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One shard that is not pinned, and no more memory than a test needs.
@@ -176,6 +202,15 @@ impl Server {
         }
     }
 
+    /// Has the one shard begin its next turn only when `all` has been done, so that what comes of it comes in one turn, or few.
+    pub(crate) fn at_once(&self, all: impl FnOnce()) {
+        let (go_on, until) = mpsc::channel();
+        let until = Mutex::new(Some(until));
+        self.post_all(|| Ask::Wait(until.lock().expect("nobody panics").take().expect("one shard")));
+        all();
+        drop(go_on);
+    }
+
     /// Starts to drain.
     pub(crate) fn drain(&self, within: Duration) {
         self.engine.handle().drain(within);
@@ -210,14 +245,19 @@ impl Server {
 
     /// Waits until no connection is left.
     pub(crate) fn wait_empty(&self) {
+        self.wait_for_connections(0);
+    }
+
+    /// Waits until so many connections are left.
+    pub(crate) fn wait_for_connections(&self, count: usize) {
         // A connection that has ended is soon closed too; each question takes a turn of the shard.
         for _ in 0..200 {
-            if self.connections() == 0 {
+            if self.connections() == count {
                 return;
             }
             pause(Duration::from_millis(50));
         }
-        panic!("{} connections are left", self.connections());
+        panic!("{} connections are left, not {count}", self.connections());
     }
 
     /// The audit, by when no client may be left: the next client is served, nothing is left, and the engine ends well.
@@ -342,17 +382,20 @@ impl Handler for Probe {
 
     fn on_message(&mut self, cx: &mut Context<'_, Ask>, connection: ConnectionId, message: Message<'_>) {
         let stray = self.open.get(&connection) != Some(&true);
-        let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
-        self.turn_bytes += message.bytes().len();
+        let message_bytes = message.bytes().len();
+        self.turn_bytes += message_bytes;
         if message.bytes() == WHICH_SHARD {
             let answer = cx.shard().to_string();
             return cx.send_text(connection, &answer).expect("it is open");
         }
-        let is_echoed = !message.bytes().starts_with(NO_ECHO);
-        let sent = if is_echoed { cx.send(connection, kind, message.bytes()) } else { Ok(()) };
+        let sent = match message.bytes() {
+            bytes if bytes.starts_with(NO_ECHO) => Ok(()),
+            bytes if bytes.starts_with(AMONG) => send_among(cx, connection, message.into_bytes()),
+            _ => cx.send_back(connection, message),
+        };
         self.note(|seen| {
             seen.strays += usize::from(stray);
-            seen.message_bytes += message.bytes().len();
+            seen.message_bytes += message_bytes;
             seen.refused += usize::from(sent == Err(SendError::Full));
         });
     }

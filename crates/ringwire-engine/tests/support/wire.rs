@@ -87,7 +87,11 @@ impl Wire {
     /// Says that nothing more will be sent, in every language spoken.
     pub(crate) fn finish(&self) {
         self.notify();
-        self.tcp.shutdown(Shutdown::Write).expect("shutdown");
+        match self.tcp.shutdown(Shutdown::Write) {
+            // Inside TLS the server has heard it, and may have closed since.
+            Err(error) if self.tls.is_some() && error.kind() == io::ErrorKind::NotConnected => {}
+            shut_down => shut_down.expect("shutdown"),
+        }
     }
 }
 

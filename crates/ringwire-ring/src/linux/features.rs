@@ -18,6 +18,8 @@ pub struct Features {
     pub peer_address: bool,
     /// One receive or send may fill or drain several buffers (6.10).
     pub bundles: bool,
+    /// Several receives may fill one provided buffer (6.12).
+    pub incremental_buffers: bool,
     /// A wait can ask for a batch within a time (6.12).
     pub min_wait: bool,
     /// The ring's descriptor is registered (5.18), which saves a look-up per enter.
@@ -31,6 +33,7 @@ impl Features {
             no_sq_array,
             peer_address,
             bundles: parameters.is_feature_recvsend_bundle(),
+            incremental_buffers: false,
             min_wait: parameters.is_feature_min_timeout(),
             registered_ring,
         }
@@ -45,6 +48,7 @@ impl fmt::Display for Features {
             (self.no_sq_array, "no SQ array"),
             (self.peer_address, "peer addresses"),
             (self.bundles, "bundles"),
+            (self.incremental_buffers, "incremental buffers"),
             (self.min_wait, "min-wait"),
         ];
         for (_, name) in beyond.iter().filter(|(present, _)| *present) {

@@ -31,8 +31,9 @@ use super::peer;
 use super::socket::{self, Family};
 use super::table::{Kind, Table, UserData, untracked};
 use super::wake::RingWaker;
+use crate::arena::{Arena, Stage, Staged};
 use crate::clock::{Clock, Instant, wall_clock_us};
-use crate::data::{Arena, Data, Stage, Staged};
+use crate::data::Data;
 use crate::driver::{Driver, ListenOptions, Wait, Waker};
 use crate::op::{Completion, Event, Lease, Listener, Op, OpToken, Socket, SubmitError};
 
@@ -46,8 +47,12 @@ pub struct RingOptions {
     pub sockets_max: u32,
     /// Buffers of the buffer ring, a power of two of at most 32,768.
     pub receive_buffers: u16,
-    /// Bytes of each. Memory of the ring: `receive_buffers * receive_buffer_bytes`, touched as traffic needs it.
+    /// Bytes of each. Memory of the ring: `receive_buffers * receive_buffer_bytes`, touched as traffic needs it. A kernel
+    /// that can (6.12) fills it in larger chunks, several receives in each.
     pub receive_buffer_bytes: u32,
+    /// Whether several receives may fill one chunk, where the kernel can. Without it, as on kernels before 6.12, each takes a
+    /// buffer of its own.
+    pub incremental_buffers: bool,
     /// What tells the time. Instants of rings with the same clock compare.
     pub clock: Clock,
 }
@@ -118,20 +123,25 @@ impl Ring {
         let entries = wanted.next_power_of_two().max(COMPLETION_ENTRIES_MIN);
         let (mut ring, no_sq_array) = set_up(options.submission_entries, entries)?;
         let peer_address = peer::probe(&mut ring);
-        let buffers = BufferRing::new(options.receive_buffers, options.receive_buffer_bytes);
-        let buffers = buffers.map_err(Unavailable::Other)?;
-        buffers.register(&ring.submitter()).map_err(Unavailable::from_setup)?;
+        let buffers = BufferRing::register(
+            &ring.submitter(),
+            options.receive_buffers,
+            options.receive_buffer_bytes,
+            options.incremental_buffers,
+        )
+        .map_err(Unavailable::from_setup)?;
         ring.submitter()
             .register_files_sparse(options.sockets_max)
             .map_err(|error| Unavailable::from_descriptors(&error, options.sockets_max))?;
         let waker = RingWaker::new(ring.as_raw_fd()).map_err(Unavailable::Other)?;
         let ring = RingFd::new(ring);
         let features = Features::of(ring.ring.params(), no_sq_array, ring.is_registered(), peer_address);
+        let features = Features { incremental_buffers: buffers.is_incremental(), ..features };
         let completion_entries = ring.ring.params().cq_entries() as usize;
         let mut this = Self {
             kernel: ManuallyDrop::new(Kernel { ring, waker }),
             seen: ManuallyDrop::new(Seen {
-                table: Table::default(),
+                table: Table::new(wanted as usize),
                 buffers,
                 arenas: [Arena::new(0), Arena::new(u32::MAX)],
             }),
@@ -205,6 +215,10 @@ impl Ring {
             self.seen.table.end(token);
         }
         self.waking.clear();
+        // After a failure completions may be left that nobody has read, and the kernel is further than is known.
+        if self.failed.is_none() {
+            self.seen.buffers.end_turn();
+        }
     }
 
     /// Turns a completion queue entry into a completion, or `None` if it is the driver's own affair.
@@ -259,28 +273,35 @@ impl Ring {
     }
 
     fn received(&mut self, result: i32, flags: u32) -> Event {
-        let buffer = cqueue::buffer_select(flags);
-        match (result, buffer) {
-            (1.., Some(id)) => Event::Received(self.seen.buffers.take(id, result as usize)),
-            (_, buffer) => {
-                if let Some(id) = buffer {
-                    self.seen.buffers.put_back(id);
-                }
-                match -result {
-                    ..=0 => Event::EndOfStream,
-                    libc::ENOBUFS => Event::NoBuffers,
-                    errno => Event::ReceiveFailed(io::Error::from_raw_os_error(errno)),
-                }
-            }
+        if let Some(lease) = self.filled(result, flags) {
+            return Event::Received(lease);
         }
+        match -result {
+            ..=0 => Event::EndOfStream,
+            libc::ENOBUFS => {
+                self.seen.buffers.ran_out();
+                Event::NoBuffers
+            }
+            errno => Event::ReceiveFailed(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// What a receive has filled, if anything.
+    fn filled(&mut self, result: i32, flags: u32) -> Option<Lease> {
+        let id = cqueue::buffer_select(flags)?;
+        if result > 0 {
+            return Some(self.seen.buffers.take(id, result as usize, cqueue::buffer_more(flags)));
+        }
+        self.seen.buffers.skip(id);
+        None
     }
 
     /// Takes back what a completion carries whose operation is not known (any more): its buffer or descriptor.
     fn orphan(&mut self, kind: Kind, result: i32, flags: u32) -> Option<Completion> {
         match kind {
             Kind::Receive => {
-                if let Some(id) = cqueue::buffer_select(flags) {
-                    self.seen.buffers.put_back(id);
+                if let Some(lease) = self.filled(result, flags) {
+                    self.seen.buffers.give_back(lease);
                 }
             }
             Kind::Accept => {

@@ -86,7 +86,7 @@ impl Slot {
 }
 
 /// Operations in flight.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -95,6 +95,11 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Room for so many operations. Address space only, until they come.
+    pub(super) fn new(operations: usize) -> Self {
+        Self { slots: Vec::with_capacity(operations), free: Vec::new(), data: Vec::new(), data_free: Vec::new() }
+    }
+
     /// Operations in flight.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_token_of_an_ended_operation_names_nothing() {
-        let mut table = Table::default();
+        let mut table = Table::new(8);
         let (old, slot) = table.insert(Kind::Receive, 7, None);
         let name = UserData::parse(old.bits()).expect("own user_data");
         assert_eq!(name.kind, Kind::Receive);
@@ -220,7 +225,7 @@ mod tests {
 
     #[test]
     fn data_comes_back_with_its_operation_and_its_place_is_used_again() {
-        let mut table = Table::default();
+        let mut table = Table::new(8);
         let owned = |byte| Some(Data::Owned { bytes: vec![byte; 3], start: 0 });
         let byte = |data: Option<Data>| match data {
             Some(Data::Owned { bytes, .. }) => bytes[0],
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn generations_wrap_within_their_bits() {
-        let mut table = Table::default();
+        let mut table = Table::new(8);
         let (_, slot) = table.insert(Kind::Send, 0, None);
         table.slots[slot as usize].generation = GENERATION_MASK;
         table.remove(slot);

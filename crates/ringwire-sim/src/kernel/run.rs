@@ -238,7 +238,7 @@ impl Kernel {
         let short = strikes(&mut net.rng, net.faults.short_receive);
         let most = if short { net.rng.usize(1..=buffer.len()) } else { buffer.len() };
         let found = net.read(connection, Side::Server, &mut buffer[..most]);
-        let lease = |len| Lease { id, buffer, len };
+        let lease = |len| Lease { id, buffer, len, start: 0 };
         match found {
             Found::Bytes(len) => {
                 net.note("shard # socket #: receives # bytes", &[shard, descriptor, len as u64]);
