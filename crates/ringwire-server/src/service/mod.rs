@@ -28,8 +28,7 @@ use ringwire_codec::handshake::Policy;
 use ringwire_codec::http::Request;
 use ringwire_codec::{CloseCode, Message};
 use ringwire_engine::{
-    Accept, Answer, CloseReason, ConnectionId, Context, Handler, MessageKind, Opening, Peer, Response, SendError,
-    Transmit, Upgrade,
+    Accept, Answer, CloseReason, ConnectionId, Context, Handler, Opening, Peer, Response, SendError, Transmit, Upgrade,
 };
 use ringwire_hub::{OpenError, PublishError, ShardId, Topic, TopicName};
 
@@ -73,7 +72,7 @@ impl Service {
     pub fn new(broker: Arc<Broker>, shard: ShardId, slots: u32, native: NativeOptions, common: &Policy) -> Self {
         let (agreements, native) = (Agreements::new(common), Native::new(native));
         let fanout = Fanout::new(shard, slots, broker.deflate);
-        let (sessions, passes, durable) = (Sessions::default(), Passes::default(), Durable::new(shard));
+        let (sessions, passes, durable) = (Sessions::new(slots), Passes::default(), Durable::new(shard));
         let (heartbeats, parser) = (Heartbeats::default(), Parser::default());
         Self { broker, fanout, sessions, passes, native, heartbeats, parser, agreements, durable }
     }
@@ -177,7 +176,7 @@ impl Handler for Service {
     fn on_message(&mut self, cx: &mut Context<'_, Mail>, connection: ConnectionId, message: Message<'_>) {
         let Some(session) = self.sessions.get_mut(connection) else { return };
         match &mut session.role {
-            Role::Echo => echo(cx, connection, &message),
+            Role::Echo => echo(cx, connection, message),
             Role::Publisher(topic) => {
                 let payload = match &message {
                     Message::Text(text) => Payload::Text(text.as_str()),
@@ -277,9 +276,8 @@ impl Handler for Service {
 }
 
 /// Sends a message back. A peer that does not read what it asked for is let go.
-fn echo(cx: &mut Context<'_, Mail>, connection: ConnectionId, message: &Message<'_>) {
-    let kind = if message.is_text() { MessageKind::Text } else { MessageKind::Binary };
-    match cx.send(connection, kind, message.bytes()) {
+fn echo(cx: &mut Context<'_, Mail>, connection: ConnectionId, message: Message<'_>) {
+    match cx.send_back(connection, message) {
         Ok(()) | Err(SendError::Gone | SendError::Closing) => {}
         Err(SendError::Full) => {
             cx.close(connection, CloseCode::POLICY_VIOLATION, "read what is echoed before sending more");

@@ -49,33 +49,39 @@ pub(super) struct Subscribing {
 pub(super) struct Session {
     pub(super) id: ConnectionId,
     pub(super) role: Role,
-    generation: u32,
 }
+
+// A part of what an idle connection may cost (docs/performance.md).
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Session>>() <= 24, "a connection takes no more than 24 bytes of its service");
 
 impl Session {
     /// Its name in the hub.
     pub(super) fn subscriber(&self) -> Subscriber {
         let slot = u32::try_from(self.id.slot()).expect("a shard has fewer connections than 2^32");
-        Subscriber { slot, generation: self.generation }
+        Subscriber { slot, generation: self.id.generation() }
     }
 }
 
 /// The shard's WebSocket connections, by slot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
-    opened: u32,
 }
 
 impl Sessions {
+    /// Room for connections in so many slots. Address space only, until they come.
+    pub(super) fn new(slots: u32) -> Self {
+        Self { slots: Vec::with_capacity(slots as usize) }
+    }
+
     /// A connection was accepted.
     pub(super) fn insert(&mut self, id: ConnectionId, role: Role) {
         let slot = id.slot();
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
-        self.opened = self.opened.wrapping_add(1);
-        self.slots[slot] = Some(Session { id, role, generation: self.opened });
+        self.slots[slot] = Some(Session { id, role });
     }
 
     /// A connection that was accepted and has not ended.
@@ -86,7 +92,7 @@ impl Sessions {
     /// The connection that has this name in the hub.
     pub(super) fn of_subscriber(&self, subscriber: Subscriber) -> Option<ConnectionId> {
         let session = self.slots.get(subscriber.slot as usize)?.as_ref()?;
-        (session.generation == subscriber.generation).then_some(session.id)
+        (session.id.generation() == subscriber.generation).then_some(session.id)
     }
 
     /// The connections that speak the native protocol.

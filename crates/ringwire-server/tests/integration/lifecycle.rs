@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Process, Received, Server, ringwire};
+use crate::support::{Process, Received, Server, Socket, ringwire};
 
 /// What a command that fails at once says, and its exit code.
 fn failure(flags: &[&str]) -> (String, i32) {
@@ -10,6 +10,33 @@ fn failure(flags: &[&str]) -> (String, i32) {
     command.args(flags);
     let (lines, status) = Process::start(command).end();
     (lines.join("\n"), status.code().expect("an exit code"))
+}
+
+/// Has the server drain, which must close all of these with 1001; what it said.
+fn drained(server: Server, mut sockets: Vec<Socket>) -> Vec<String> {
+    server.process.signal("TERM");
+    for socket in &mut sockets {
+        let Received::Close(code, _) = socket.receive() else { panic!("not closed") };
+        assert_eq!(code, 1001);
+    }
+    for socket in sockets {
+        socket.answer_close();
+    }
+    let (lines, status) = server.process.end();
+    assert!(status.success(), "{status}: {lines:?}");
+    lines
+}
+
+/// How often each shard's thread has gone to sleep: gave up its core of itself (`voluntary_ctxt_switches`, proc(5)).
+fn sleeps(server: &Server) -> Vec<u64> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.process.id())).expect("the process lives");
+    let sleeps = tasks.filter_map(|task| {
+        let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+        let field = |name: &str| Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned());
+        let is_shard = field("Name:")?.strip_prefix("ringwire-")?.parse::<usize>().is_ok();
+        is_shard.then(|| field("voluntary_ctxt_switches:")?.parse().ok())?
+    });
+    sleeps.collect()
 }
 
 #[test]
@@ -53,16 +80,7 @@ fn a_drain_closes_each_connection_with_1001() {
     let mut sockets: Vec<_> =
         ["/ws/a", "/stream?streams=a/b", "/pub/a", "/echo"].map(|target| server.socket(target)).into();
     sockets.extend((0..20).map(|_| server.socket("/ws/a")));
-    server.process.signal("TERM");
-    for socket in &mut sockets {
-        let Received::Close(code, _) = socket.receive() else { panic!("not closed") };
-        assert_eq!(code, 1001);
-    }
-    for socket in sockets {
-        socket.answer_close();
-    }
-    let (lines, status) = server.process.end();
-    assert!(status.success(), "{status}: {lines:?}");
+    let lines = drained(server, sockets);
     assert!(lines.iter().any(|line| line.contains("SIGTERM: draining")), "{lines:?}");
 }
 
@@ -80,26 +98,28 @@ fn a_second_signal_ends_at_once() {
     drop(socket);
 }
 
+/// What is published, to see how often shards sleep. One that may does so after nearly each.
+const PUBLISHED: usize = 20;
+
 #[test]
 fn shards_that_never_sleep_serve_one_another_and_end() {
     let server = Server::start(&["--spin"]);
     // Sixteen of them, so that both shards have some: what one publishes goes to the other by mail.
     let mut sockets: Vec<_> = (0..16).map(|_| server.socket("/ws/a")).collect();
     server.await_topic("a", "\"subscribers\":16");
-    assert_eq!(server.publish("a", "x").status, 200);
-    for socket in &mut sockets {
-        assert!(matches!(socket.receive(), Received::Text(text) if text == "x"));
+    let before = sleeps(&server);
+    for _ in 0..PUBLISHED {
+        assert_eq!(server.publish("a", "x").status, 200);
+        for socket in &mut sockets {
+            assert_eq!(socket.text(), "x");
+        }
     }
-    server.process.signal("TERM");
-    for socket in &mut sockets {
-        let Received::Close(code, _) = socket.receive() else { panic!("not closed") };
-        assert_eq!(code, 1001);
-    }
-    for socket in sockets {
-        socket.answer_close();
-    }
-    let (lines, status) = server.process.end();
-    assert!(status.success(), "{status}: {lines:?}");
+    let after = sleeps(&server);
+    assert_eq!(after.len(), 2, "two shards");
+    // The kernel may have a thread wait for memory or a lock now and then.
+    let slept: u64 = after.iter().sum::<u64>() - before.iter().sum::<u64>();
+    assert!(slept < PUBLISHED as u64 / 2, "slept {slept} times: {before:?}, {after:?}");
+    drained(server, sockets);
 }
 
 #[test]
