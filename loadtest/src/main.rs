@@ -76,11 +76,11 @@ fn status(report: &Report) -> ExitCode {
     exit(!report.voids.is_empty(), !report.accounts.are_clean(), missed)
 }
 
-/// A void result says nothing else, and a faulty one has met nothing.
+/// What did not arrive as it was sent is a fault at any pace; of the pace, a void result says nothing.
 fn exit(is_void: bool, is_faulty: bool, is_missed: bool) -> ExitCode {
-    match (is_void, is_faulty, is_missed) {
-        (true, _, _) => ExitCode::from(EXIT_VOID),
-        (_, true, _) => ExitCode::from(EXIT_FAULTY),
+    match (is_faulty, is_void, is_missed) {
+        (true, _, _) => ExitCode::from(EXIT_FAULTY),
+        (_, true, _) => ExitCode::from(EXIT_VOID),
         (_, _, true) => ExitCode::from(EXIT_MISSED),
         (false, false, false) => ExitCode::SUCCESS,
     }

@@ -7,8 +7,10 @@ mod common;
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::faulty::{Behavior, Ending, Faulty, Greeting};
+use ringwire_ring::linux::{allowed_cores, pin_to_core};
 
 /// Exit statuses, as the help says them.
 const FAULTY: i32 = 1;
@@ -35,11 +37,9 @@ impl Outcome {
         assert!(!self.stderr.contains("panicked"), "{self:?}");
     }
 
-    /// It ended with one of these statuses and its report says these words. Every run is void whose cores a hypervisor
-    /// took.
+    /// It ended with one of these statuses and its report says these words.
     fn reports(&self, statuses: &[i32], words: &[&str]) {
-        let was_robbed = self.status == Some(VOID) && self.stdout.contains("its hypervisor took");
-        assert!(was_robbed || self.status.is_some_and(|status| statuses.contains(&status)), "{self:?}");
+        assert!(self.status.is_some_and(|status| statuses.contains(&status)), "{self:?}");
         assert!(words.iter().all(|words| self.stdout.contains(words)), "{words:?} in {self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
     }
@@ -58,14 +58,17 @@ fn ringload(arguments: &str) -> Outcome {
     run(command)
 }
 
+/// What a run says that a hypervisor left its cores to, in one of five tries: any other is void, whatever was asked for.
+fn unstolen(mut attempt: impl FnMut() -> Outcome) -> Outcome {
+    let is_stolen = |outcome: &Outcome| outcome.stdout.contains("its hypervisor took");
+    (1..5).map(|_| attempt()).find(|outcome| !is_stolen(outcome)).unwrap_or_else(attempt)
+}
+
 fn server(behavior: Behavior) -> (Faulty, String) {
     let server = Faulty::start(behavior);
     let url = server.url();
     (server, url)
 }
-
-/// A result of an open loop beside other work may be void as well; a void one says nothing else by its status.
-const FAULTY_OR_VOID: [i32; 2] = [FAULTY, VOID];
 
 /// Short runs.
 const BRIEF: &str = "--seconds 0.4 --warm-up 0.1";
@@ -120,10 +123,10 @@ fn what_was_measured_until_the_server_died_is_reported() {
     each_against(
         &Behavior { ending: Some(Ending::Dies(1000)), ..Behavior::default() },
         &[
-            ("echo {url}/echo --connections 2 --seconds 30", &[FAULTY]),
-            ("echo {url}/echo --connections 2 --rate 2000 --seconds 30", &FAULTY_OR_VOID),
-            ("fanout {url} --subscribers 3 --window 2 --seconds 30", &[FAULTY]),
-            ("fanout {url} --subscribers 3 --rate 2000 --seconds 30", &FAULTY_OR_VOID),
+            "echo {url}/echo --connections 2 --seconds 30",
+            "echo {url}/echo --connections 2 --rate 2000 --seconds 30",
+            "fanout {url} --subscribers 3 --window 2 --seconds 30",
+            "fanout {url} --subscribers 3 --rate 2000 --seconds 30",
         ],
         |outcome| outcome.stdout.contains("of 30.0 s: it ended early") && outcome.stdout.contains(" ended (first: "),
     );
@@ -134,7 +137,7 @@ fn rounds_that_ran_are_reported_though_a_later_one_could_not_run() {
     // A run publishes some 60 messages, so the server dies in the third and the fourth finds nobody.
     each_against(
         &Behavior { ending: Some(Ending::Dies(150)), ..Behavior::default() },
-        &[("slow {url} --subscribers 5 --slow-share 20% --rate 200 --seconds 0.3", &FAULTY_OR_VOID)],
+        &["slow {url} --subscribers 5 --slow-share 20% --rate 200 --seconds 0.3"],
         |outcome| outcome.stdout.contains("p99_us_beside_slow") && outcome.stdout.contains("round 2 could not run"),
     );
 }
@@ -144,23 +147,23 @@ fn a_server_that_stops_reading_ends_the_run_with_a_report() {
     each_against(
         &Behavior { ending: Some(Ending::StopsReading(10)), ..Behavior::default() },
         &[
-            ("echo {url}/echo --connections 2 --seconds 1", &[FAULTY]),
-            ("echo {url}/echo --connections 2 --rate 2000 --seconds 1", &FAULTY_OR_VOID),
-            ("fanout {url} --subscribers 3 --rate 2000 --seconds 1", &FAULTY_OR_VOID),
+            "echo {url}/echo --connections 2 --seconds 1",
+            "echo {url}/echo --connections 2 --rate 2000 --seconds 1",
+            "fanout {url} --subscribers 3 --rate 2000 --seconds 1",
         ],
         |outcome| outcome.stdout.contains(" lost") && !outcome.stdout.contains(" 0 lost"),
     );
 }
 
-/// Runs all these workloads at once, each against a server of its own, without a warm-up. Each must end with one of its
-/// statuses, and report what was measured and something that is right.
-fn each_against(behavior: &Behavior, runs: &[(&str, &[i32])], is_right: impl Fn(&Outcome) -> bool + Sync) {
+/// Runs all these workloads at once, each against a server of its own, without a warm-up. Each must end as faulty, whether
+/// or not it is void as well, and report what was measured and something that is right.
+fn each_against(behavior: &Behavior, runs: &[&str], is_right: impl Fn(&Outcome) -> bool + Sync) {
     std::thread::scope(|scope| {
-        for (workload, statuses) in runs {
+        for workload in runs {
             scope.spawn(|| {
                 let (_server, url) = server(behavior.clone());
                 let outcome = ringload(&format!("{} --warm-up 0", workload.replace("{url}", &url)));
-                outcome.reports(statuses, &["p99"]);
+                outcome.reports(&[FAULTY], &["p99"]);
                 assert!(is_right(&outcome), "{outcome:?}");
             });
         }
@@ -186,16 +189,37 @@ fn too_few_descriptors_are_named_with_what_would_do() {
 #[test]
 fn a_rate_that_the_generator_cannot_reach_is_void() {
     let (_server, url) = server(Behavior::default());
-    let outcome = ringload(&format!("echo {url}/echo --connections 2 --rate 5_000_000 {BRIEF}"));
-    outcome.reports(&[VOID], &["VOID", "late"]);
-    let outcome = ringload(&format!("fanout {url} --subscribers 2 --rate 5_000_000 {BRIEF}"));
-    outcome.reports(&[VOID], &["VOID", "late"]);
+    for workload in [format!("echo {url}/echo --connections 2"), format!("fanout {url} --subscribers 2")] {
+        let outcome = ringload(&format!("{workload} --rate 5_000_000 {BRIEF}"));
+        // What is still on its way when nobody waits any longer is lost, and that outranks it.
+        let status = if outcome.stdout.contains(" 0 lost") { VOID } else { FAULTY };
+        outcome.reports(&[status], &["VOID", "late"]);
+    }
+}
+
+#[test]
+fn a_generator_whose_core_others_have_is_in_doubt() {
+    let (_server, url) = server(Behavior::default());
+    let core = *allowed_cores().expect("the cores can be asked for").last().expect("a core");
+    let is_over = AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            pin_to_core(core).expect("a core of this machine");
+            while !is_over.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        let outcome = ringload(&format!("echo {url}/echo --connections 1 --spin on --core {core} {BRIEF}"));
+        is_over.store(true, Ordering::Relaxed);
+        outcome
+    });
+    outcome.reports(&[0, VOID], &["DOUBT", "a thread of the generator waited"]);
 }
 
 #[test]
 fn a_missed_slo_is_a_status_of_its_own() {
     let (_server, url) = server(Behavior::default());
-    let echo = |slo: &str| ringload(&format!("echo {url}/echo --connections 1 {BRIEF} --slo {slo}"));
+    let echo = |slo: &str| unstolen(|| ringload(&format!("echo {url}/echo --connections 1 {BRIEF} --slo {slo}")));
     echo("p50<1ns").reports(&[SLO_MISSED], &["MISSED", "p50<1ns"]);
     echo("p50<60s").reports(&[0], &["p50<60s"]);
 }
@@ -204,7 +228,8 @@ fn a_missed_slo_is_a_status_of_its_own() {
 fn connections_that_say_nothing_have_a_report_and_a_page_without_latencies() {
     let (_server, url) = server(Behavior::default());
     let page = std::env::temp_dir().join(format!("ringload-idle-{}.html", std::process::id()));
-    let outcome = ringload(&format!("idle {url}/echo --connections 3 --threads 2 --html {} {BRIEF}", page.display()));
+    let arguments = format!("idle {url}/echo --connections 3 --threads 2 --html {} {BRIEF}", page.display());
+    let outcome = unstolen(|| ringload(&arguments));
     outcome.reports(&[0], &["idle", "resident_bytes_per_connection"]);
     let html = std::fs::read_to_string(&page).expect("a page");
     std::fs::remove_file(page).expect("it can be removed");

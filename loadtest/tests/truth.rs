@@ -11,8 +11,11 @@
 //!
 //! The server spins on one core and the generator runs on the other. What else runs there, or takes a core away, adds to
 //! what the client sees and to nothing that the server writes down. It is watched: the server says how long it was away
-//! from its core, and a [`Witness`] how long the generator's core kept others waiting. A figure may be greater than the
-//! truth by what they saw, and never less. Those that compare are measurements, and each may be tried again.
+//! from its core, and a [`Witness`] how long the generator's core kept others waiting. The way itself is not the same for
+//! minutes: a machine that shares its processor with others makes it half as long, or twice. Those that compare are
+//! measurements, and each may be tried again. Where no try is right, a figure may be greater than the truth by what the
+//! two saw and by the longest way that any try saw; and it may be less by all of the way, since nobody can say how short
+//! that was, but never less than what the server held.
 
 #![forbid(unsafe_code)]
 
@@ -33,8 +36,9 @@ const NANOS_MAX: f64 = 20_000.0;
 const PERCENTILES: [f64; 4] = [50.0, 99.0, 99.9, 100.0];
 /// How many of them are compared of short holds.
 const SHORT: usize = 2;
-/// A measurement beside other work may fail; so often in a row it may not.
-const TRIES: usize = 5;
+/// Tries of a measurement, which other work may spoil. All tests of this file take some 200 s if each first try is right,
+/// and three times that at most: the step that runs them has minutes, and others beside.
+const TRIES: usize = 3;
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -96,19 +100,30 @@ impl Run {
         println!("    {} latencies of {} deliveries, way {} us", said.count(), held.count(), us(way));
         let figures = PERCENTILES.map(|percent| Figure {
             said: said.percentile(percent),
-            is: held.percentile(percent) + way,
-            away: away.at_most(&held, percent) + way,
+            held: held.percentile(percent),
+            away: away.at_most(&held, percent),
         });
-        let shown = figures.map(|Figure { said, is, away }| (us(said), us(is), us(away)));
+        let shown = figures.map(|Figure { said, held, away }| (us(said), us(held + way), us(away + way)));
         println!("    p50, p99, p99.9, max: (said, true, true with cores away) in us: {shown:?}");
         let counts = (said.count() as f64, held.count() as f64);
-        Compared { counts, figures }
+        Compared { counts, figures, way }
     }
 
-    /// Asserts that so many of the report's percentiles say what the server did. All are printed.
+    /// Asserts that so many of the report's percentiles say what the server did. All are printed. What the cores were
+    /// away for, and how the way differed, counts only where no try is right without it.
     fn says_the_truth(self, hold: Hold, stall: Option<Stall>, percentiles: usize) {
-        let is_right = (0..TRIES).any(|_| self.compare(hold, stall).is_right(percentiles));
-        assert!(is_right, "{self:?}, {hold:?}, {stall:?}: the report differs from the truth, as printed above");
+        let mut tries = Vec::new();
+        while tries.len() < TRIES {
+            let compared = self.compare(hold, stall);
+            if compared.is_right(percentiles) {
+                return;
+            }
+            tries.push(compared);
+        }
+        let way = tries.iter().map(|compared| compared.way).max().unwrap_or(0);
+        let is_explained = tries.iter().any(|compared| compared.is_explained(percentiles, way));
+        assert!(is_explained, "{self:?}, {hold:?}, {stall:?}: the report differs from the truth, as printed above");
+        println!("    right only with what the cores were away for, and a way of up to {way} ns");
     }
 }
 
@@ -136,17 +151,17 @@ impl Away {
 struct Figure {
     /// What the report says.
     said: u64,
-    /// What is true.
-    is: u64,
-    /// What may be seen of it while the cores are away as they were.
+    /// What the server held.
+    held: u64,
+    /// What that and the cores, away as they were, may come to.
     away: u64,
 }
 
 impl Figure {
-    fn is_right(self) -> bool {
-        let missing = |is: u64| (is as f64 * SHARE_MAX).max(NANOS_MAX) as u64;
-        let Self { said, is, away } = self;
-        (is.saturating_sub(missing(is))..=is.max(away) + missing(is)).contains(&said)
+    /// Whether it is no less than `least` and no more than `most`, but for what may be missing of it.
+    fn is_between(self, least: u64, most: u64) -> bool {
+        let missing = (least as f64 * SHARE_MAX).max(NANOS_MAX) as u64;
+        (least.saturating_sub(missing)..=most + missing).contains(&self.said)
     }
 }
 
@@ -155,12 +170,25 @@ struct Compared {
     /// Latencies of the report, and deliveries of the server in that time.
     counts: (f64, f64),
     figures: [Figure; PERCENTILES.len()],
+    /// The way there and back, in nanoseconds, as a run right before this one saw it.
+    way: u64,
 }
 
 impl Compared {
     fn is_right(&self, percentiles: usize) -> bool {
-        let is_whole = (self.counts.0 / self.counts.1 - 1.0).abs() <= SHARE_MAX;
-        is_whole && self.figures[..percentiles].iter().all(|figure| figure.is_right())
+        let is = |held| held + self.way;
+        self.is_whole() && self.figures[..percentiles].iter().all(|it| it.is_between(is(it.held), is(it.held)))
+    }
+
+    /// Whether what is not right may come from the machine, where the way may have been as long as that.
+    fn is_explained(&self, percentiles: usize, way: u64) -> bool {
+        let most = |it: &Figure| it.held.max(it.away) + way;
+        self.is_whole() && self.figures[..percentiles].iter().all(|it| it.is_between(it.held, most(it)))
+    }
+
+    /// Whether nothing is missing.
+    fn is_whole(&self) -> bool {
+        (self.counts.0 / self.counts.1 - 1.0).abs() <= SHARE_MAX
     }
 }
 
@@ -208,11 +236,17 @@ fn a_stall_is_seen_by_all_that_were_due_in_it_and_a_closed_loop_hides_it() {
     let fanout = Run { flags: "--subscribers 4 --rate 500", seconds: 10.0, ..FANOUT };
     fanout.says_the_truth(Hold::Constant(ms(1)), Some(STALL), PERCENTILES.len());
     let closed = Run { seconds: 10.0, ..CLOSED };
-    let (report, ..) = closed.against(Hold::Constant(ms(1)), Some(STALL));
-    let at = |percent| report.latency().percentile(percent);
-    println!("closed loop: p99 {} p99.9 {} max {} ns", at(99.0), at(99.9), at(100.0));
-    assert!(at(99.9) < 50_000_000, "a closed loop sends nothing in a stall: p99.9 {} ns", at(99.9));
-    assert!(at(100.0) > 190_000_000, "but for one message of each connection: max {} ns", at(100.0));
+    let hides_it = || {
+        let (report, ..) = closed.against(Hold::Constant(ms(1)), Some(STALL));
+        let at = |percent| report.latency().percentile(percent);
+        println!("closed loop: p99 {} p99.9 {} max {} ns", at(99.0), at(99.9), at(100.0));
+        at(99.9) < 50_000_000 && at(100.0) > 190_000_000
+    };
+    let is_hidden = (0..TRIES).any(|_| hides_it());
+    assert!(
+        is_hidden,
+        "a closed loop sends nothing in a stall, but for one message of each connection: as printed above"
+    );
 }
 
 /// One second, once.

@@ -40,7 +40,8 @@ For all workloads:
     --html FILE           write a page about it there
 
 Ends with 0; with 1 if messages were lost, repeated, out of order or changed or connections ended; with 2 if it could not
-run; with 3 if an --slo was missed; with 4 if the result is void: the generator, not the server, set the pace.
+run; with 3 if an --slo was missed; with 4 if the result is void: the generator, not the server, set the pace. The
+first of 1, 4 and 3 that holds.
 ";
 
 /// The flags among them that `compare` refuses.

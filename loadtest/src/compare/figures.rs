@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Comparison;
 use super::stats::{Ratio, Spread, Verdict};
 use crate::json::Json;
-use crate::measure::micros;
+use crate::measure::{disturbances, micros};
 use crate::report::Report;
 use crate::report::html::units;
 
@@ -201,10 +201,7 @@ impl Comparison {
                 "an objective was missed",
                 missed.map(|verdict| format!("{}: {}", verdict.slo, verdict.measured)).collect(),
             );
-            let disturbed = reports().filter(|report| report.cost.was_disturbed());
-            let disturbed = disturbed.map(|report| {
-                format!("other processes took {:.0} % of a core", report.cost.share(report.cost.others_cpu) * 100.0)
-            });
+            let disturbed = reports().filter_map(|report| disturbances(&report.cost).into_iter().next());
             tell(&mut warnings.doubts, "disturbed", disturbed.collect());
         }
         warnings

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringwire_ring::Instant;
 
 use super::cores::{CoreShare, Cores};
-use super::usage::{Process, Use};
+use super::usage::{Process, ThreadTimes, Use};
 use super::verdict;
 use crate::json::Json;
 
@@ -23,7 +23,7 @@ pub(super) struct Reading {
     at: Instant,
     server: Option<Use>,
     own_cpu: Duration,
-    own_threads: BTreeMap<u32, Duration>,
+    own_threads: BTreeMap<u32, ThreadTimes>,
     cores: Cores,
 }
 
@@ -38,6 +38,8 @@ pub struct Cost {
     pub own_cpu: Duration,
     /// CPU time of that thread of this process which used most.
     pub own_busiest: Duration,
+    /// How long that thread of this process at least waited for others' work on its core which waited most.
+    pub own_waited: Duration,
     /// CPU time of everything else on the machine, the server included if its process is not known. To 10 ms.
     pub others_cpu: Duration,
     /// What became of each core's time.
@@ -95,30 +97,46 @@ impl Reading {
     pub(super) fn since(&self, start: &Reading) -> Cost {
         let server = self.server.as_ref().zip(start.server.as_ref()).map(|(end, start)| ServerCost {
             cpu: end.cpu.saturating_sub(start.cpu),
-            busiest: busiest(&end.threads, &start.threads),
+            busiest: busiest(&spent(&end.threads, &start.threads)),
             resident_bytes: end.resident_bytes,
             threads: end.threads.len(),
             processes: end.processes,
             cores_allowed: end.cores_allowed,
         });
         let own_cpu = self.own_cpu.saturating_sub(start.own_cpu);
+        let own_threads = spent(&self.own_threads, &start.own_threads);
         let known = own_cpu + server.map(|server| server.cpu).unwrap_or_default();
         Cost {
             elapsed: self.at.since(start.at),
             server,
             own_cpu,
             // The two are not read at the same moment.
-            own_busiest: busiest(&self.own_threads, &start.own_threads).min(own_cpu),
+            own_busiest: busiest(&own_threads).min(own_cpu),
+            own_waited: kept_waiting(&own_threads),
             others_cpu: self.cores.busy().saturating_sub(start.cores.busy()).saturating_sub(known),
             cores: self.cores.since(&start.cores),
         }
     }
 }
 
-/// The most that one thread used; one that has come meanwhile used all it has.
-fn busiest(end: &BTreeMap<u32, Duration>, start: &BTreeMap<u32, Duration>) -> Duration {
-    let used = |(thread, &end): (&u32, &Duration)| end.saturating_sub(start.get(thread).copied().unwrap_or_default());
-    end.iter().map(used).max().unwrap_or_default()
+/// What became of the time of each thread that lives at the end; one that has come meanwhile spent all it has.
+fn spent(end: &BTreeMap<u32, ThreadTimes>, start: &BTreeMap<u32, ThreadTimes>) -> Vec<ThreadTimes> {
+    let of = |(thread, end): (&u32, &ThreadTimes)| {
+        let start = start.get(thread).copied().unwrap_or_default();
+        ThreadTimes { run: end.run.saturating_sub(start.run), waited: end.waited.saturating_sub(start.waited) }
+    };
+    end.iter().map(of).collect()
+}
+
+/// The most that one thread used.
+fn busiest(threads: &[ThreadTimes]) -> Duration {
+    threads.iter().map(|times| times.run).max().unwrap_or_default()
+}
+
+/// The most that one thread waited for what is none of these: for these it waits no longer than they run.
+fn kept_waiting(threads: &[ThreadTimes]) -> Duration {
+    let run: Duration = threads.iter().map(|times| times.run).sum();
+    threads.iter().map(|times| times.waited.saturating_sub(run - times.run)).max().unwrap_or_default()
 }
 
 impl Cost {
@@ -148,6 +166,11 @@ impl Cost {
         self.server.is_some() && self.share(self.others_cpu) > verdict::OTHERS_SHARE_MAX
     }
 
+    /// Whether others so often had the core of a thread of the generator that the result is not to be trusted.
+    pub fn was_kept_waiting(&self) -> bool {
+        self.share(self.own_waited) > verdict::WAITED_SHARE_MAX
+    }
+
     /// The interval, for a report.
     pub fn to_json(&self, messages: u64) -> Json {
         let server = self.server.map(|server| {
@@ -165,6 +188,7 @@ impl Cost {
             ("cpu_us_per_message", (micros(self.own_cpu) / messages as f64).into()),
             ("cpu_share", self.share(self.own_cpu).into()),
             ("busiest_thread_share", self.share(self.own_busiest).into()),
+            ("waited_share", self.share(self.own_waited).into()),
             ("was_bottleneck", verdict::generator_was_bottleneck(self).into()),
         ]);
         let of_cores = |of: fn(&CoreShare) -> Json| Json::List(self.cores.iter().map(of).collect());
@@ -209,11 +233,30 @@ mod tests {
         assert!(!Cost { server: None, ..cost(900) }.was_disturbed());
     }
 
+    /// Threads by number, with milliseconds in which they ran and waited.
+    fn threads(times: &[(u32, u64, u64)]) -> BTreeMap<u32, ThreadTimes> {
+        let ms = Duration::from_millis;
+        times.iter().map(|&(id, run, waited)| (id, ThreadTimes { run: ms(run), waited: ms(waited) })).collect()
+    }
+
     #[test]
     fn the_busiest_thread_is_the_one_that_used_most_in_the_interval() {
-        let times = |times: &[(u32, u64)]| times.iter().map(|&(id, ms)| (id, Duration::from_millis(ms))).collect();
-        let (start, end) = (times(&[(1, 900), (2, 100), (3, 5)]), times(&[(1, 950), (2, 180), (4, 70)]));
-        assert_eq!(busiest(&end, &start), Duration::from_millis(80));
+        let (start, end) =
+            (threads(&[(1, 900, 0), (2, 100, 0), (3, 5, 0)]), threads(&[(1, 950, 0), (2, 180, 0), (4, 70, 0)]));
+        assert_eq!(busiest(&spent(&end, &start)), Duration::from_millis(80));
+    }
+
+    #[test]
+    fn who_waits_for_its_own_kind_is_not_kept_waiting_by_others() {
+        let waited = |end: &[(u32, u64, u64)]| kept_waiting(&spent(&threads(end), &threads(&[(1, 500, 90)])));
+        let ms = Duration::from_millis;
+        assert_eq!(waited(&[(1, 700, 390)]), ms(300), "alone");
+        assert_eq!(
+            waited(&[(1, 700, 390), (2, 250, 10)]),
+            ms(50),
+            "the other ran for 250 ms, perhaps on the same core"
+        );
+        assert_eq!(waited(&[(1, 700, 390), (2, 400, 200)]), ms(0), "two that share a core");
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub use recorder::{Recorder, Series, Span};
 pub use sampler::{CpuSample, Sampler};
 pub use timeline::{SLICES, Timeline};
 pub use track::{Seen, Tally, Track};
-pub use usage::{Process, Use};
+pub use usage::{Process, ThreadTimes, Use};
 pub use verdict::{
-    LATE_NANOS, LATE_SHARE_MAX, Loop, OTHERS_SHARE_MAX, SATURATED, STEAL_SHARE_MAX, doubts, generator_was_bottleneck,
-    server_was_saturated, voids,
+    LATE_NANOS, LATE_SHARE_MAX, Loop, OTHERS_SHARE_MAX, SATURATED, STEAL_SHARE_MAX, WAITED_SHARE_MAX, disturbances,
+    doubts, generator_was_bottleneck, server_was_saturated, voids,
 };

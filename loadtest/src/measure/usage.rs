@@ -29,14 +29,23 @@ pub struct Process {
 pub struct Use {
     /// CPU time since the first of them started, of those that have ended too.
     pub cpu: Duration,
-    /// CPU time of each thread that lives, by the kernel's number for it.
-    pub threads: BTreeMap<u32, Duration>,
+    /// Each thread that lives, by the kernel's number for it.
+    pub threads: BTreeMap<u32, ThreadTimes>,
     /// Memory: the sum of their resident sets, so what they share counts for each.
     pub resident_bytes: u64,
     /// How many processes they are.
     pub processes: usize,
     /// Cores that the first of them may run on, if it says so.
     pub cores_allowed: Option<usize>,
+}
+
+/// What the scheduler says of a thread; nothing where the kernel keeps no account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// Time on a core.
+    pub run: Duration,
+    /// Time in which it was ready to run and something else had the core.
+    pub waited: Duration,
 }
 
 impl Process {
@@ -62,21 +71,21 @@ impl Process {
     /// If the process is gone.
     pub fn cpu_time(&self) -> io::Result<Duration> {
         let threads = self.thread_times()?;
-        Ok(threads.values().sum::<Duration>().max(self.cpu_ticks()?))
+        Ok(run_time(&threads).max(self.cpu_ticks()?))
     }
 
-    /// CPU time of each thread that lives, by the kernel's number for it.
+    /// Each thread that lives, by the kernel's number for it.
     ///
     /// # Errors
     /// If the process is gone.
-    pub fn thread_times(&self) -> io::Result<BTreeMap<u32, Duration>> {
+    pub fn thread_times(&self) -> io::Result<BTreeMap<u32, ThreadTimes>> {
         let mut times = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             let task = task?;
             let Some(thread) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // A thread that ends meanwhile is in the ticks.
             let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            times.insert(thread, Duration::from_nanos(run_nanos(&text).unwrap_or(0)));
+            times.insert(thread, thread_times(&text).unwrap_or_default());
         }
         Ok(times)
     }
@@ -146,7 +155,7 @@ impl Process {
         let (own_ticks, ended_ticks) = self.stat()?;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         Ok(Use {
-            cpu: threads.values().sum::<Duration>().max(own_ticks) + ended_ticks,
+            cpu: run_time(&threads).max(own_ticks) + ended_ticks,
             threads,
             // What has ended and was not waited for has none.
             resident_bytes: resident_bytes(&status).unwrap_or(0),
@@ -171,9 +180,14 @@ impl Process {
     }
 }
 
-/// The first field of `schedstat`: time on a CPU. Zero for a thread that has run means that no account is kept.
-fn run_nanos(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
+/// The first two fields of `schedstat`, in nanoseconds. Zero for a thread that has run means that no account is kept.
+fn thread_times(text: &str) -> Option<ThreadTimes> {
+    let mut fields = text.split_whitespace().map(|field| field.parse().ok().map(Duration::from_nanos));
+    Some(ThreadTimes { run: fields.next()??, waited: fields.next()?? })
+}
+
+fn run_time(threads: &BTreeMap<u32, ThreadTimes>) -> Duration {
+    threads.values().map(|times| times.run).sum()
 }
 
 /// `utime + stime` and `cutime + cstime`: the 14th to 17th field. The second is the name in brackets, which may hold
@@ -217,7 +231,9 @@ mod tests {
 
     #[test]
     fn other_files_are_read() {
-        assert_eq!(run_nanos("123456 789 10\n"), Some(123_456));
+        let (run, waited) = (Duration::from_nanos(123_456), Duration::from_nanos(789));
+        assert_eq!(thread_times("123456 789 10\n"), Some(ThreadTimes { run, waited }));
+        assert_eq!(thread_times(""), None);
         assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t    1234 kB\n"), Some(1234 * 1024));
         assert_eq!(cores_allowed("Name:\tx\nCpus_allowed:\tff,00000003\nCpus_allowed_list:\t0-1\n"), Some(10));
         assert_eq!((cores_allowed("Cpus_allowed:\t0\n"), cores_allowed("Name:\tx\n")), (None, None));

@@ -17,6 +17,8 @@ pub const LATE_NANOS: u64 = 1_000_000;
 pub const STEAL_SHARE_MAX: f64 = 0.05;
 /// Greatest share of one core that other processes may take before they are said to disturb.
 pub const OTHERS_SHARE_MAX: f64 = 0.10;
+/// Greatest share of the time in which a thread of the generator may wait while others have its core.
+pub const WAITED_SHARE_MAX: f64 = 0.05;
 
 /// What decides when a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +71,24 @@ pub fn doubts(cost: &Cost, accounts: &Accounts) -> Vec<String> {
     if !accounts.are_clean() {
         doubts.push("not every message arrived once, unchanged and in order".to_owned());
     }
-    if cost.was_disturbed() {
-        doubts.push(format!("other processes took {} of a core meanwhile", percent(cost.share(cost.others_cpu))));
-    }
+    doubts.extend(disturbances(cost));
     doubts
+}
+
+/// What others did to a run, in words.
+pub fn disturbances(cost: &Cost) -> Vec<String> {
+    let mut disturbances = Vec::new();
+    if cost.was_kept_waiting() {
+        disturbances.push(format!(
+            "a thread of the generator waited {} of the time while other programs, or the server, had its core: what \
+             came then was seen late; give it a core of its own (--core)",
+            percent(cost.share(cost.own_waited))
+        ));
+    }
+    if cost.was_disturbed() {
+        disturbances.push(format!("other processes took {} of a core meanwhile", percent(cost.share(cost.others_cpu))));
+    }
+    disturbances
 }
 
 /// Whether the generator set the pace: a thread of it was busy throughout and the server was not, or nothing is known
@@ -179,6 +195,10 @@ mod tests {
         assert!(doubts(&quiet, &clean).is_empty());
         let disturbed = Cost { others_cpu: Duration::from_millis(250), ..quiet.clone() };
         assert_eq!(doubts(&disturbed, &clean), ["other processes took 25.0 % of a core meanwhile"]);
+        let waited = |ms| Cost { own_waited: Duration::from_millis(ms), ..cost(None, 500) };
+        assert!(doubts(&waited(50), &clean).is_empty());
+        let [doubt] = &doubts(&waited(60), &clean)[..] else { panic!("one doubt") };
+        assert!(doubt.contains("waited 6.0 % of the time"), "{doubt}");
         assert_eq!(doubts(&quiet, &Accounts { lost: 1, ..clean }).len(), 1);
     }
 }
