@@ -198,7 +198,12 @@ mod tests {
         };
         assert_eq!(
             told("echo-256k-c1000-d1"),
-            "compare echo --bytes 262144 --connections 1000 --depth 1 --rounds 9 --seconds 2 --warm-up 0.3 --keep-going on"
+            "compare echo --bytes 262144 --connections 1000 --depth 1 --rounds 9 --seconds 1 --warm-up 0.3 --keep-going on"
+        );
+        let most = told("echo-256k-c1000-d16");
+        assert!(
+            most.contains("--warm-up 3 --rounds 2 --seconds 1.5") && most.matches("--warm-up").count() == 1,
+            "{most}"
         );
         assert!(told("wss").ends_with("--ca ca.pem"), "{}", told("wss"));
         let idle = told("idle");
@@ -208,6 +213,6 @@ mod tests {
     #[test]
     fn the_time_that_a_row_takes_grows_with_rounds_and_servers() {
         let row = rows::all().remove(0);
-        assert_eq!(read("--rounds 10 --seconds 1").unwrap().estimate(&row, 8).round(), 152.0);
+        assert_eq!(read("--rounds 10 --seconds 1").unwrap().estimate(&row, 8).round(), 128.0);
     }
 }

@@ -5,6 +5,7 @@
 //! takes root, and `unshare` and `ip`. Where it cannot be had, that is said, and the system's choice holds for all.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ impl Place {
     /// Tries whether there can be namespaces with this congestion control.
     pub(crate) fn find(context: &Context, congestion: &str) -> Result<Self, String> {
         let log = provision::log(context, "bench-namespace")?;
-        let tried = Allowed::allow(congestion).and_then(|_allowed| {
+        let tried = Allowed::allow(Path::new(ALLOWED), congestion).and_then(|_allowed| {
             let mut trial = within(context, congestion);
             process::run_quietly(trial.arg("true"), &log, Deadline::after(Duration::from_secs(10)))
         });
@@ -41,7 +42,7 @@ impl Place {
     /// What begins a command there, to which program and arguments are added, and what has to be there meanwhile.
     pub(crate) fn command(&self, context: &Context, congestion: &str) -> Result<(Command, Option<Allowed>), String> {
         Ok(match self {
-            Self::Own => (within(context, congestion), Some(Allowed::allow(congestion)?)),
+            Self::Own => (within(context, congestion), Some(Allowed::allow(Path::new(ALLOWED), congestion)?)),
             // Runs what it is told as it is.
             Self::System { .. } => (context.command("env"), None),
         })
@@ -51,28 +52,28 @@ impl Place {
 /// A congestion control that everybody may choose as long as this value is there.
 #[derive(Debug)]
 pub(crate) struct Allowed {
-    /// What the system's list was, if it was changed.
-    before: Option<String>,
+    /// The system's list, and what it was, if it was changed.
+    before: Option<(PathBuf, String)>,
 }
 
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 impl Allowed {
-    fn allow(name: &str) -> Result<Self, String> {
-        let fault = |error| format!("{ALLOWED}: {error}");
-        let before = fs::read_to_string(ALLOWED).map_err(fault)?;
+    fn allow(list: &Path, name: &str) -> Result<Self, String> {
+        let fault = |error| format!("{}: {error}", list.display());
+        let before = fs::read_to_string(list).map_err(fault)?;
         if before.split_whitespace().any(|control| control == name) {
             return Ok(Self { before: None });
         }
-        fs::write(ALLOWED, format!("{} {name}", before.trim())).map_err(fault)?;
-        Ok(Self { before: Some(before) })
+        fs::write(list, format!("{} {name}", before.trim())).map_err(fault)?;
+        Ok(Self { before: Some((list.to_owned(), before)) })
     }
 }
 
 impl Drop for Allowed {
     fn drop(&mut self) {
         // It could be written to, so it can be again.
-        let _ = self.before.take().map(|before| fs::write(ALLOWED, before));
+        let _ = self.before.take().map(|(list, before)| fs::write(list, before));
     }
 }
 
@@ -100,12 +101,16 @@ pub(crate) fn check_congestion(name: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    /// A file of this test, which is to remove it.
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("xtask-place-{name}-{}", std::process::id()))
+    }
+
     #[test]
     fn what_runs_in_a_place_of_its_own_has_its_congestion_control_and_a_loopback() {
         let context = Context::of_this_checkout();
-        let allowed = || fs::read_to_string(ALLOWED).unwrap_or_default();
-        let before = allowed();
-        for control in known_controls().split_whitespace() {
+        // Only of those that everybody may choose already: a test changes nothing of the system.
+        for control in fs::read_to_string(ALLOWED).unwrap_or_default().split_whitespace() {
             let place = Place::find(&context, control).unwrap();
             let Place::Own = place else {
                 // Not root, or no `ip`: then the reason is told.
@@ -114,13 +119,27 @@ mod tests {
             };
             let (mut command, _allowed) = place.command(&context, control).unwrap();
             command.args(["sh", "-c", "cat /proc/sys/net/ipv4/tcp_congestion_control; ip -o link show up dev lo"]);
-            let scratch = std::env::temp_dir().join(format!("xtask-place-{}", std::process::id()));
+            let scratch = scratch("output");
             let said = process::output(&mut command, &scratch, Deadline::after(Duration::from_secs(10))).unwrap();
             fs::remove_file(scratch).unwrap();
             let lines: Vec<&str> = said.lines().collect();
             assert!(lines.len() == 2 && lines[0] == control && lines[1].contains("LOOPBACK"), "{lines:?}");
         }
-        assert_eq!(allowed(), before);
+    }
+
+    #[test]
+    fn a_congestion_control_is_allowed_for_as_long_as_it_is_wanted() {
+        let list = scratch("allowed");
+        let is = || fs::read_to_string(&list).unwrap();
+        fs::write(&list, "reno cubic\n").unwrap();
+        let known = Allowed::allow(&list, "cubic").unwrap();
+        assert!(known.before.is_none() && is() == "reno cubic\n");
+        let new = Allowed::allow(&list, "bbr").unwrap();
+        assert_eq!(is(), "reno cubic bbr");
+        drop((known, new));
+        assert_eq!(is(), "reno cubic\n");
+        fs::remove_file(&list).unwrap();
+        assert!(Allowed::allow(&list, "bbr").unwrap_err().contains("xtask-place-allowed"));
     }
 
     #[test]

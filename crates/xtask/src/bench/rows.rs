@@ -135,8 +135,7 @@ pub(crate) struct Row {
 
 const QUICKEST: &[&str] = &["fastwebsockets", "bun", "sockudo", "tokio-websockets", "tungstenite"];
 const QUICKEST_TO_CONNECT: &[&str] = &["fastwebsockets", "bun", "tokio-websockets", "beast", "gorilla"];
-const QUICKEST_WITH_TLS: &[&str] = &["fastwebsockets", "sockudo", "tokio-websockets", "tungstenite"];
-/// The one that compresses.
+/// The one that is there to compress.
 pub(crate) const YAWC: &str = "yawc";
 
 const ECHO_FLOORS: Floors = Some(("tcp-echo", "epoll-echo"));
@@ -199,7 +198,7 @@ impl Row {
             variants: PLAIN,
             peers: QUICKEST,
             stretch: 1.0,
-            overhead: 0.6,
+            overhead: 0.3,
             rounds_max: u32::MAX,
             congestion: None,
             goals: Vec::new(),
@@ -217,6 +216,11 @@ fn short(bytes: usize) -> String {
     if bytes < 1024 { bytes.to_string() } else { format!("{}k", bytes / 1024) }
 }
 
+/// `1,000`.
+fn thousands(count: usize) -> String {
+    if count < 1000 { count.to_string() } else { format!("{},{:03}", count / 1000, count % 1000) }
+}
+
 /// `128 B`, `16 KiB`: for eyes.
 fn told(bytes: usize) -> String {
     if bytes < 1024 { format!("{bytes} B") } else { format!("{} KiB", bytes / 1024) }
@@ -224,9 +228,18 @@ fn told(bytes: usize) -> String {
 
 fn echo(bytes: usize, connections: usize, depth: usize) -> Row {
     let name = format!("echo-{}-c{connections}-d{depth}", short(bytes));
-    let title = format!("{}, {connections} conn., depth {depth}", told(bytes));
-    let flags = format!("--bytes {bytes} --connections {connections} --depth {depth}");
+    let title = format!("{}, {} conn., depth {depth}", told(bytes), thousands(connections));
+    let mut flags = format!("--bytes {bytes} --connections {connections} --depth {depth}");
     let large = bytes > 16 * 1024;
+    // Gigabytes are on their way at once: each connection is to have come round before anything is measured, and then
+    // again; and in the end they are waited for.
+    let (warm_up, stretch, overhead, rounds_max) = match (large, connections, depth) {
+        (true, 100, 16) => (" --warm-up 1.5", 2.0, 2.5, u32::MAX),
+        (true, 1000, 1) => ("", 2.0, 1.0, u32::MAX),
+        (true, 1000, _) => (" --warm-up 3", 3.0, 10.0, 2),
+        _ => ("", 1.0, 0.3, u32::MAX),
+    };
+    flags += warm_up;
     let mut goals = vec![goal(Metric::Cpu, Against::Best, 1.0), goal(Metric::Cpu, Against::Floor, 1.05)];
     if connections == 100 && depth == 1 && !large {
         goals.push(goal(Metric::Cpu, Against::BestEpoll, 0.9));
@@ -237,9 +250,9 @@ fn echo(bytes: usize, connections: usize, depth: usize) -> Row {
     }
     Row {
         floors: ECHO_FLOORS,
-        // Gigabytes are on their way at once, and a round is to have each connection come round some times.
-        stretch: if large && connections == 1000 { 4.0 } else { 1.0 },
-        overhead: if large && connections == 1000 { 3.0 } else { 0.6 },
+        stretch,
+        overhead,
+        rounds_max,
         goals,
         ..Row::new(name, title, Group::Echo, "echo", &flags, "echo")
     }
@@ -265,7 +278,7 @@ fn at_rest(subscribers: usize) -> Row {
         goal(Metric::P99, Against::BestEpoll, 0.8),
         goal(Metric::Cpu, Against::Floor, 1.1),
     ];
-    let title = format!("{subscribers} subscribers, {rate} a second");
+    let title = format!("{} subscribers, {rate} a second", thousands(subscribers));
     let flags = format!("--subscribers {subscribers} --rate {rate}");
     Row {
         floors: FANOUT_FLOORS,
@@ -281,7 +294,7 @@ fn saturated(subscribers: usize, window: usize) -> Row {
         goal(Metric::Rate, Against::OwnMost, 0.8),
         goal(Metric::Cpu, Against::Floor, 1.1),
     ];
-    let title = format!("{subscribers} subscribers, window {window}");
+    let title = format!("{} subscribers, window {window}", thousands(subscribers));
     let flags = format!("--subscribers {subscribers} --window {window}");
     let name = format!("fanout-{subscribers}-w{window}");
     let row = Row::new(name, title, Group::FanoutSaturated, "fanout", &flags, "delivery");
@@ -291,7 +304,7 @@ fn saturated(subscribers: usize, window: usize) -> Row {
 /// Messages and subscribers are shared among topics by Zipf's law. The rate is such that there are as many deliveries a
 /// second with either number of topics, some 58,000.
 fn topics(topics: usize, rate: usize) -> Row {
-    let title = format!("{topics} topics by Zipf's law, 1,000 subscribers, {rate} a second");
+    let title = format!("{} topics by Zipf's law, 1,000 subscribers, {} a second", thousands(topics), thousands(rate));
     let flags = format!("--topics {topics} --subscribers 1000 --rate {rate} --opening 1 --news-every 0");
     let row = Row::new(format!("topics-{topics}"), title, Group::Topics, "trading", &flags, "delivery");
     Row { goals: vec![goal(Metric::Cpu, Against::Best, 1.0)], ..row }
@@ -324,7 +337,7 @@ fn wss() -> Row {
     let flags = "--payload json --bytes 1024 --connections 100 --depth 1";
     Row {
         dress: Dress::Tls,
-        peers: QUICKEST_WITH_TLS,
+        peers: QUICKEST,
         goals: vec![goal(Metric::Cpu, Against::Best, 1.0)],
         ..Row::new(
             "wss".to_owned(),
@@ -342,7 +355,7 @@ fn deflate() -> Row {
     let title = "permessage-deflate, echo of 1 KiB JSON, 100 conn.".to_owned();
     Row {
         dress: Dress::Deflate,
-        peers: &[YAWC],
+        peers: &[YAWC, "bun"],
         goals: vec![goal(Metric::Cpu, Against::Best, 1.0)],
         ..Row::new("deflate".to_owned(), title, Group::Dressed, "echo", flags, "echo")
     }

@@ -53,8 +53,12 @@ pub(crate) enum Asked {
 const SECURE_ECHO: &str = "wss://127.0.0.1:{port}/echo";
 /// Where a floor answers.
 const RAW: &str = "tcp://127.0.0.1:{port}";
-/// Those of the program of all Rust peers that can be put inside TLS.
-const WITH_TLS: [&str; 4] = ["fastwebsockets", "tungstenite", "tokio-websockets", "sockudo"];
+/// Those that can be put inside TLS with the same certificate.
+const WITH_TLS: [&str; 5] = ["fastwebsockets", "tungstenite", "tokio-websockets", "sockudo", BUN];
+/// Those that can compress.
+const WITH_DEFLATE: [&str; 2] = [YAWC, BUN];
+/// The one of these that is not in the program of all Rust peers.
+const BUN: &str = "bun";
 /// The peers that wait in io_uring.
 const ON_A_RING: [&str; 1] = ["sockudo-ring"];
 /// A peer whose program has all Rust peers in it.
@@ -87,7 +91,7 @@ fn unfit(row: &Row, name: &str) -> Option<&'static str> {
         (Dress::Plain, YAWC) => Some("is there to compress"),
         (Dress::Plain, "socketio") if !has_topics => Some("has no /echo"),
         (Dress::Tls, _) if !WITH_TLS.contains(&name) => Some("is not inside TLS here"),
-        (Dress::Deflate, _) if name != YAWC => Some("does not compress here"),
+        (Dress::Deflate, _) if !WITH_DEFLATE.contains(&name) => Some("does not compress here"),
         _ => None,
     }
 }
@@ -96,7 +100,13 @@ fn unfit(row: &Row, name: &str) -> Option<&'static str> {
 pub(crate) fn to_make(row: &Row, names: &[String]) -> Vec<String> {
     match row.dress {
         Dress::Plain => names.to_vec(),
-        Dress::Tls | Dress::Deflate => vec![OF_ALL_RUST.to_owned(); usize::from(!names.is_empty())],
+        Dress::Tls | Dress::Deflate => {
+            let makers = names.iter().map(|name| if name == BUN { BUN } else { OF_ALL_RUST }.to_owned());
+            let mut makers: Vec<String> = makers.collect();
+            makers.sort();
+            makers.dedup();
+            makers
+        }
     }
 }
 
@@ -163,7 +173,10 @@ fn peer(
     let made = |name: &str| ready.iter().find(|peer| peer.name == name);
     let role = if ON_A_RING.contains(&name) { Role::RingPeer } else { Role::Peer };
     let plain = Contender { name: name.to_owned(), role, line: String::new(), target: None, adapter: None };
-    let rust = |more: String| {
+    let dressed = |more: String| {
+        if name == BUN {
+            return Some(format!("{} {more}", made(BUN)?.to_line()));
+        }
         let all_rust = made(OF_ALL_RUST)?;
         Some(format!("{} {name} {more} --port {{port}}", peers::quoted(all_rust.words.first()?)))
     };
@@ -173,11 +186,11 @@ fn peer(
             adapter: (peer.speech == Speech::SocketIo).then_some("socketio"),
             ..plain
         }),
-        Dress::Deflate => rust("--deflate".to_owned()).map(|line| Contender { line, ..plain }),
+        Dress::Deflate => dressed("--deflate".to_owned()).map(|line| Contender { line, ..plain }),
         Dress::Tls => {
             let [_, certificate, key] = certificates(tools)?;
             let files = format!("--tls {} {}", word(context, certificate), word(context, key));
-            rust(files).map(|line| Contender { line, target: Some(SECURE_ECHO), ..plain })
+            dressed(files).map(|line| Contender { line, target: Some(SECURE_ECHO), ..plain })
         }
     })
 }
@@ -287,19 +300,23 @@ mod tests {
 
     #[test]
     fn inside_tls_are_those_that_can_be_with_the_same_certificate() {
-        let field = told("wss", &Asked::Named(vec!["fastwebsockets".to_owned(), "bun".to_owned()]), &[OF_ALL_RUST]);
-        assert_eq!(names(&field), ["ringwire", "fastwebsockets"]);
+        let asked = Asked::Named(["fastwebsockets", "bun", "gorilla"].map(str::to_owned).to_vec());
+        let field = told("wss", &asked, &[OF_ALL_RUST, "bun"]);
+        assert_eq!(names(&field), ["ringwire", "fastwebsockets", "bun"]);
+        assert_eq!(field.contenders[2].line, "target/peers bun --port {port} --tls 'a b.pem' key.pem");
+        assert_eq!(field.absent, [("gorilla".to_owned(), "is not inside TLS here".to_owned())]);
         assert_eq!(field.contenders[1].line, "target/peers fastwebsockets --tls 'a b.pem' key.pem --port {port}");
         assert!(field.contenders.iter().all(|contender| contender.target == Some(SECURE_ECHO)));
         assert!(field.contenders[0].line.ends_with("--tls 'a b.pem,key.pem'"), "{}", field.contenders[0].line);
-        assert_eq!(to_make(&row("wss"), &["sockudo".to_owned()]), [OF_ALL_RUST]);
+        assert_eq!(to_make(&row("wss"), &["sockudo", "bun", "tungstenite"].map(str::to_owned)), ["bun", OF_ALL_RUST]);
     }
 
     #[test]
-    fn yawc_stands_alone_where_messages_are_compressed() {
-        let field = told("deflate", &Asked::All, &[OF_ALL_RUST]);
-        assert_eq!(names(&field), ["ringwire", "yawc"]);
-        assert_eq!(field.contenders[1].line, "target/peers yawc --deflate --port {port}");
+    fn yawc_and_bun_stand_alone_where_messages_are_compressed() {
+        let field = told("deflate", &Asked::All, &[OF_ALL_RUST, "bun"]);
+        assert_eq!(names(&field), ["ringwire", "bun", "yawc"]);
+        assert_eq!(field.contenders[1].line, "target/peers bun --port {port} --deflate");
+        assert_eq!(field.contenders[2].line, "target/peers yawc --deflate --port {port}");
     }
 
     #[test]

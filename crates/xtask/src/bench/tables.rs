@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::figures::{Metric, Spread};
 use super::record::{Conditions, Measured, Record};
 use super::rows::{Against, GROWTHS, Group, Row};
-use super::verdict::{judge, judge_growth, opponent, ratio};
+use super::verdict::{Verdict, judge, judge_growth, opponent, ratio};
 
 /// A row and its record, if there is one.
 pub(crate) type Recorded = (Row, Option<Record>);
@@ -23,6 +23,8 @@ pub(crate) fn of_group(group: Group, all: &[Recorded]) -> String {
         }
         text.push('\n');
     }
+    let mut verdicts: Vec<Verdict> =
+        there.iter().flat_map(|(row, record)| judge(row, record)).map(|judged| judged.verdict).collect();
     for growth in GROWTHS.iter().filter(|growth| growth.group == group) {
         let spread = |name: &str| {
             let (row, record) = there.iter().find(|(row, _)| row.name == name)?;
@@ -31,8 +33,10 @@ pub(crate) fn of_group(group: Group, all: &[Recorded]) -> String {
         let judged = judge_growth(growth, spread(growth.of), spread(growth.over));
         if judged.measured.is_some() {
             let _ = writeln!(text, "{}.\n", judged.tell());
+            verdicts.push(judged.verdict);
         }
     }
+    text += &tally(&verdicts);
     text += &conditions(&there);
     let missing: Vec<&str> =
         rows.iter().filter(|(_, record)| record.is_none()).map(|(row, _)| row.name.as_str()).collect();
@@ -42,41 +46,52 @@ pub(crate) fn of_group(group: Group, all: &[Recorded]) -> String {
     text
 }
 
+/// How many goals came to what.
+fn tally(verdicts: &[Verdict]) -> String {
+    let counts = Verdict::ALL.into_iter().filter_map(|verdict| {
+        let count = verdicts.iter().filter(|&&found| found == verdict).count();
+        (count > 0).then(|| format!("{count} {}", verdict.word()))
+    });
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() { String::new() } else { format!("Goals: {}.\n\n", counts.join(", ")) }
+}
+
 const HEAD: &str = "\
-| row | CPU per message | of the best peer | of the floor | messages a second | of the best peer | p50<br>p99<br>p99.9 | p99 of the best peer | what it must show |
-|---|---|---|---|---|---|---|---|---|
+| row | CPU per message | messages a second | p50, p99, p99.9 | what it must show |
+|---|---|---|---|---|
 ";
 const IDLE_HEAD: &str = "\
-| row | memory per connection | of the best peer | the kernel's, of both ends | what it must show |
-|---|---|---|---|---|
+| row | memory per connection | the kernel's, of both ends | what it must show |
+|---|---|---|---|
 ";
 
 fn line(row: &Row, record: &Record) -> String {
-    let Some(mine) = record.server(row.judged()) else { return absent_line(row, record, 7) };
+    let Some(mine) = record.server(row.judged()) else { return absent_line(row, record, 3) };
     let spread = |metric| mine.spread(metric).map_or_else(|| "–".to_owned(), |spread| figure(metric, &spread));
     let at_least = if mine.generator_bound > 0 { "≥ " } else { "" };
+    let of = |metric, against| of(record, mine, metric, against);
     format!(
-        "| {}{} | {} | {} | {} | {at_least}{} | {} | {}<br>{}<br>{} | {} | {} |\n",
+        "| {}{} | {}{}{} | {at_least}{}{} | {}<br>{}{}<br>{} | {} |\n",
         row.title,
         marks(mine),
         spread(Metric::Cpu),
-        of(record, mine, Metric::Cpu, Against::Best),
-        of(record, mine, Metric::Cpu, Against::Floor),
+        of(Metric::Cpu, Against::Best),
+        of(Metric::Cpu, Against::Floor),
         spread(Metric::Rate),
-        of(record, mine, Metric::Rate, Against::Best),
+        of(Metric::Rate, Against::Best),
         spread(Metric::P50),
         spread(Metric::P99),
+        of(Metric::P99, Against::Best),
         spread(Metric::P999),
-        of(record, mine, Metric::P99, Against::Best),
         goals(row, record),
     )
 }
 
 fn idle_line(row: &Row, record: &Record) -> String {
-    let Some(mine) = record.server(row.judged()) else { return absent_line(row, record, 3) };
+    let Some(mine) = record.server(row.judged()) else { return absent_line(row, record, 2) };
     let spread = |metric| mine.spread(metric).map_or_else(|| "–".to_owned(), |spread| figure(metric, &spread));
     format!(
-        "| {}{} | {} | {} | {} | {} |\n",
+        "| {}{} | {}{} | {} | {} |\n",
         row.title,
         marks(mine),
         spread(Metric::Memory),
@@ -96,13 +111,14 @@ fn goals(row: &Row, record: &Record) -> String {
     judge(row, record).iter().map(super::verdict::Judged::tell).collect::<Vec<_>>().join("<br>")
 }
 
-/// `0.86 (0.84 to 0.88), bun`.
+/// In a line of its own: `0.86 (0.84 to 0.88) of bun`; nothing if there is nothing to compare with.
 fn of(record: &Record, mine: &Measured, metric: Metric, against: Against) -> String {
     let told = opponent(record, metric, against).and_then(|other| {
         let spread = Spread::of_ratio(mine.rounds(metric), other.rounds(metric))?;
-        Some(if against == Against::Best { format!("{}, {}", ratio(&spread), other.name) } else { ratio(&spread) })
+        let name = if against == Against::Floor { "the floor" } else { &other.name };
+        Some(format!("<br>{} of {name}", ratio(&spread)))
     });
-    told.unwrap_or_else(|| "–".to_owned())
+    told.unwrap_or_default()
 }
 
 /// `12.3 µs (12.0 to 12.9)`: the unit stands once if it is the same.
@@ -146,9 +162,13 @@ fn conditions(rows: &[(&Row, &Record)]) -> String {
             None => told.push((words, vec![&row.name])),
         }
     }
-    let is_one = told.len() == 1;
-    let lines = told.into_iter().map(|(words, names)| {
-        if is_one { format!("{words}.\n") } else { format!("- {}: {words}.\n", names.join(", ")) }
+    let (is_one, most) = (told.len() == 1, told.iter().map(|(_, names)| names.len()).max());
+    // Those that differ are named, and of the many only how many they are.
+    told.sort_by_key(|(_, names)| Some(names.len()) == most);
+    let lines = told.into_iter().map(|(words, names)| match names.len() {
+        _ if is_one => format!("{words}.\n"),
+        4.. if Some(names.len()) == most => format!("- {} others: {words}.\n", names.len()),
+        _ => format!("- {}: {words}.\n", names.join(", ")),
     });
     lines.collect()
 }
@@ -245,13 +265,21 @@ mod tests {
         let line = text.lines().nth(2).unwrap();
         assert!(line.starts_with("| 64 at a time: connect, one echo of 64 B, close"), "{line}");
         for part in [
-            "| 1.00 µs (900 ns to 1.10 µs) | 0.50 (0.45 to 0.55), bun | 1.11 (1.00 to 1.22) |",
-            "| 1.00 M (909 k to 1.11 M) | 2.00 (1.82 to 2.22), bun |",
-            "100 µs (90.0 to 110)<br>200 µs",
+            "| 1.00 µs (900 ns to 1.10 µs)<br>0.50 (0.45 to 0.55) of bun<br>1.11 (1.00 to 1.22) of the floor |",
+            "| 1.00 M (909 k to 1.11 M)<br>2.00 (1.82 to 2.22) of bun |",
+            "| 100 µs (90.0 to 110)<br>200 µs (180 to 220)<br>0.50 (0.45 to 0.55) of bun<br>300 µs",
             "CPU ≤ 0.80 of the best peer: met, 0.50 (0.45 to 0.55) of bun |",
         ] {
             assert!(line.contains(part), "{part}\n{line}");
         }
+        assert!(text.contains("\n\nGoals: 1 met.\n\n"), "{text}");
+    }
+
+    #[test]
+    fn goals_are_counted_by_what_they_came_to() {
+        let verdicts = [Verdict::Noise, Verdict::Met, Verdict::NotMet, Verdict::Met];
+        assert_eq!(tally(&verdicts), "Goals: 2 met, 1 within noise, 1 **not met**.\n\n");
+        assert_eq!(tally(&[]), "");
     }
 
     #[test]
@@ -261,7 +289,7 @@ mod tests {
         (mine.generator_bound, mine.void, mine.faulty) = (2, 3, 1);
         mine.others_share = vec![Some(0.2), Some(0.05), None];
         let text = of_group(Group::Storm, &[storm]);
-        assert!(text.contains("| ≥ 1.00 M |") && text.contains("close !1 †1 ‡1 |"), "{text}");
+        assert!(text.contains("| ≥ 1.00 M<br>") && text.contains("close !1 †1 ‡1 |"), "{text}");
     }
 
     #[test]
@@ -288,13 +316,23 @@ mod tests {
     }
 
     #[test]
+    fn where_many_rows_agree_only_the_others_are_named() {
+        let names = ["fanout-10-w8", "fanout-10-w32", "fanout-10-w64", "fanout-10-w256", "fanout-100-w8"];
+        let mut rows = names.map(|name| recorded(name, &[1.0; 5]));
+        rows[1].1.as_mut().unwrap().conditions.rounds = 9;
+        let text = of_group(Group::FanoutSaturated, &rows);
+        let [other, many] = ["- fanout-10-w32: 2026", "\n- 4 others: 2026"].map(|part| text.find(part));
+        assert!(other.is_some() && other < many && !text.contains("- fanout-10-w8"), "{text}");
+    }
+
+    #[test]
     fn idle_connections_are_told_in_bytes() {
         let mut idle = recorded("idle", &[1.0; 3]);
         for (server, bytes) in idle.1.as_mut().unwrap().servers.iter_mut().zip([250.0, 500.0]) {
             server.figures = vec![(Metric::Memory, vec![Some(bytes); 3]), (Metric::KernelMemory, vec![Some(9000.0)])];
         }
         let text = of_group(Group::Idle, &[idle]);
-        assert!(text.contains("| 250 B | 0.50, bun | 9000 B | memory ≤ 256 B: met, 250 |"), "{text}");
+        assert!(text.contains("| 250 B<br>0.50 of bun | 9000 B | memory ≤ 256 B: met, 250 |"), "{text}");
     }
 
     #[test]

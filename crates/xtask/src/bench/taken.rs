@@ -71,7 +71,10 @@ fn measured(context: &Context, contender: &Contender, value: &Value) -> Result<M
     let is_true = |result: &&&Value, path| json::member(result, path).ok().and_then(Value::as_bool).unwrap_or_default();
     let voids: Vec<String> =
         results.iter().filter_map(|result| json::texts(result, "void").ok()?.into_iter().next()).collect();
-    let bound = results.iter().filter(|result| is_true(result, "interval.generator.was_bottleneck")).count();
+    // A generator that spins is always busy, and one that sends by the clock has its rate from there: neither is void.
+    let is_void = |result: &Value| json::list(result, "void").is_ok_and(|voids| !voids.is_empty());
+    let is_bound = |result: &&&Value| is_true(result, "interval.generator.was_bottleneck") && is_void(result);
+    let bound = results.iter().filter(is_bound).count();
     let faults: Vec<String> = results.iter().filter_map(|result| fault(result)).collect();
     Ok(Measured {
         name: name.clone(),
@@ -160,6 +163,8 @@ mod tests {
             (&[Some(0.5), None][..], &[Some(0.99), None][..])
         );
         assert_eq!((server.generator_bound, server.void, server.void_reason.as_str()), (1, 1, "slow"));
+        let spun = taken(&TEXT.replace("[\"slow\"]", "[]")).unwrap();
+        assert_eq!((spun.servers[0].generator_bound, spun.servers[0].void), (0, 0));
         assert_eq!((server.faulty, server.fault.as_str()), (2, "3 lost, 1 connections ended"));
         assert_eq!((record.conditions.seed, record.conditions.rounds, record.conditions.seconds), (7, 2, 1.0));
         assert!(server.version.starts_with("sockudo-ws 3."), "{}", server.version);

@@ -20,6 +20,9 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// In the order in which they are counted.
+    pub(crate) const ALL: [Self; 5] = [Self::Met, Self::Noise, Self::NotMet, Self::AtLeast, Self::Unknown];
+
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Met => "met",
