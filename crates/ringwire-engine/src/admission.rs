@@ -178,7 +178,7 @@ impl<M> Core<M> {
         }
     }
 
-    /// Adds a handshake in progress; gives the oldest one if there are now more than `most`.
+    /// Adds a handshake in progress; gives the oldest one, to a tick of the wheel, if there are now more than `most`.
     fn begin_handshake(&mut self, slot: u32, most: usize) -> Option<u32> {
         let generation = self.slab.id(slot).generation;
         let connection = self.slab.at(slot);
