@@ -31,7 +31,7 @@ pub use decoder::{Decoder, DecoderLimits, Event, Message, Role, Step};
 pub use encode::{encode_close, encode_frame, encode_message, frame_bytes};
 pub use frame::{CONTROL_PAYLOAD_BYTES_MAX, EncodedHeader, FRAME_HEADER_BYTES_MAX, FrameHeader, Opcode};
 pub use mask::{MaskKey, unmask};
-pub use simd::text::Text;
+pub use simd::text::{Room, Text};
 pub use violation::Violation;
 
 /// One entry per kernel, for tests and benches that compare them.

@@ -16,7 +16,8 @@ pub use event::{Event, Message, Step};
 use std::sync::Arc;
 
 use crate::extension::Extension;
-use crate::{CloseFrame, FrameHeader, Opcode, Text, Violation, unmask};
+use crate::frame::FRAME_HEADER_BYTES_MAX;
+use crate::{CloseFrame, FrameHeader, Opcode, Room, Text, Violation, unmask};
 use pending::{Found, Pending};
 
 /// Which end of the connection this is. A server refuses unmasked frames, a client masked ones (RFC 6455 §5.1).
@@ -176,6 +177,39 @@ impl Decoder {
         self.pending.as_mut()?.take_finished()
     }
 
+    /// Bytes that have come of a header that is not whole; `None` within a frame.
+    pub fn header_bytes(&self) -> Option<usize> {
+        self.pending.as_ref().map_or(Some(0), |pending| pending.header_bytes())
+    }
+
+    /// Memory to receive in what is missing of a frame, where the message is put together: it is not copied then. `None` if
+    /// nothing is, or it does not lie in the message as it comes, or the message has less than `bytes_min` bytes with
+    /// it. What is lent is as much as the message has so far, or four times `bytes_min`, at most 256 KiB. Until
+    /// [`fill`](Self::fill) nothing may be decoded.
+    pub fn make_room(&mut self, bytes_min: usize) -> Option<Room> {
+        self.pending.as_mut()?.make_room(bytes_min)
+    }
+
+    /// Takes that memory back. Its last `added` bytes, perhaps none, were received: as much of them as belongs to the frame
+    /// comes next in the stream. What is behind that is put into `tail`; gives how much it is. Memory of other origin, with room
+    /// for a header, belongs to no frame.
+    ///
+    /// # Panics
+    /// If that is more than a header.
+    pub fn fill(&mut self, bytes: Vec<u8>, added: usize, tail: &mut [u8; FRAME_HEADER_BYTES_MAX]) -> usize {
+        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.has_lent()) {
+            return pending.fill(bytes, added, tail);
+        }
+        tail[..added].copy_from_slice(&bytes[bytes.len() - added..]);
+        added
+    }
+
+    /// Whether a part of the stream has been received in place: it is decoded by the next call, whatever its input.
+    #[inline]
+    pub fn is_filled(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.is_filled())
+    }
+
     /// Memory held now beyond the decoder itself, for budgets: an incomplete frame or message.
     pub fn assembly_bytes(&self) -> usize {
         self.pending.as_ref().map_or(0, |pending| pending.memory_bytes())
@@ -210,7 +244,7 @@ impl Decoder {
         let mut none = Vec::new();
         let spare = spare.unwrap_or(&mut none);
         self.release_into(spare);
-        if self.ended || input.is_empty() {
+        if self.ended || (input.is_empty() && !self.is_filled()) {
             return Ok(Step { consumed: input.len(), event: None });
         }
         let limits = self.limits.as_deref().unwrap_or(&DecoderLimits::DEFAULT);

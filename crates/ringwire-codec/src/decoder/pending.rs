@@ -5,7 +5,7 @@ use std::fmt;
 use super::{DecoderLimits, Role};
 use crate::extension::Extension;
 use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
-use crate::simd::text::{Assembly, Finished};
+use crate::simd::text::{Assembly, Finished, Room};
 use crate::{FrameHeader, MaskKey, Message, Opcode, Violation, unmask};
 
 /// Everything in pieces. Exists only while there is something.
@@ -24,6 +24,8 @@ pub(super) struct Pending {
     fragments: u32,
     /// The message that the last event lent out.
     finished: Option<Finished>,
+    /// The memory that is lent to be received in.
+    lent_bytes: usize,
 }
 
 /// What is left of a frame.
@@ -49,6 +51,8 @@ impl Frame {
 
 /// Most memory of a message that is kept for another.
 pub(super) const SPARE_BYTES_MAX: usize = 1024 * 1024;
+/// Most memory that a message is received in before as much of it has come.
+const BYTES_AHEAD_MAX: usize = 256 * 1024;
 /// How much of a payload is unmasked at a time before it is copied: half of a first-level cache.
 const TILE_BYTES: usize = 16 * 1024;
 
@@ -72,6 +76,8 @@ impl Pending {
     ) -> Result<(usize, Found), Violation> {
         let mut consumed = 0;
         let mut frame = match self.frame.take() {
+            // What was received in place stands before `input`.
+            Some(frame) if self.is_filled() => return Ok((0, self.take_filled(frame)?)),
             Some(frame) => frame,
             None => {
                 let (taken, header) = self.take_header(input)?;
@@ -120,6 +126,70 @@ impl Pending {
         Ok(found)
     }
 
+    /// Payload that a frame of a message lacks, if it is to lie there as it comes.
+    fn missing_bytes(&self) -> usize {
+        match &self.frame {
+            Some(frame) if !frame.opcode.is_control() && !self.is_transformed => {
+                usize::try_from(frame.remaining).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes of a header that is not whole; none if a frame has begun.
+    pub(super) fn header_bytes(&self) -> Option<usize> {
+        self.frame.is_none().then_some(usize::from(self.header_bytes))
+    }
+
+    /// Memory to receive in what a frame lacks of its payload, if the message has at least so many bytes with that; of a
+    /// fragment, if that by itself is so much, since it grows with each.
+    pub(super) fn make_room(&mut self, bytes_min: usize) -> Option<Room> {
+        let missing = self.missing_bytes();
+        let is_last = self.frame.as_ref()?.fin;
+        let message = self.message.as_mut()?;
+        let bytes = if is_last { message.len() + missing } else { missing };
+        if missing == 0 || message.raw() > 0 || bytes < bytes_min {
+            return None;
+        }
+        let room = message.lend(missing, bytes_min.saturating_mul(4).min(BYTES_AHEAD_MAX));
+        self.lent_bytes = room.bytes.capacity();
+        Some(room)
+    }
+
+    pub(super) fn has_lent(&self) -> bool {
+        self.lent_bytes > 0
+    }
+
+    /// Takes that memory back, with so many bytes `added`. Gives how many bytes behind the frame's end are in `tail` now.
+    pub(super) fn fill(&mut self, mut bytes: Vec<u8>, added: usize, tail: &mut [u8; FRAME_HEADER_BYTES_MAX]) -> usize {
+        self.lent_bytes = 0;
+        let (Some(frame), Some(message)) = (&self.frame, &mut self.message) else { return 0 };
+        let raw = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(added);
+        let (behind, end) = (added - raw, bytes.len() - (added - raw));
+        tail[..behind].copy_from_slice(&bytes[end..]);
+        bytes.truncate(end);
+        message.fill(bytes, raw);
+        behind
+    }
+
+    /// Whether payload was received in place and has not been looked at.
+    pub(super) fn is_filled(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.raw() > 0)
+    }
+
+    /// Looks at the payload that was received in place, by tiles.
+    fn take_filled(&mut self, mut frame: Frame) -> Result<Found, Violation> {
+        let message = self.message.as_mut().expect("a message was filled");
+        while message.raw() > 0 {
+            message.accept(message.raw().min(TILE_BYTES), |tile| frame.advance(tile))?;
+        }
+        let is_last = frame.fin && frame.remaining == 0;
+        if frame.remaining > 0 {
+            self.frame = Some(frame);
+        }
+        self.find(is_last)
+    }
+
     /// The payload of the control frame that was found.
     pub(super) fn control(&self) -> &[u8] {
         &self.control[..usize::from(self.control_bytes)]
@@ -148,7 +218,7 @@ impl Pending {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let message = self.message.as_ref().map_or(0, Assembly::capacity);
-        size_of::<Self>() + message + self.finished.as_ref().map_or(0, Finished::capacity)
+        size_of::<Self>() + message + self.lent_bytes + self.finished.as_ref().map_or(0, Finished::capacity)
     }
 
     /// Completes the header from `input`; gives how many bytes it took.
@@ -236,10 +306,15 @@ impl Pending {
             // Only behind the last frame is it known that nothing follows.
             _ => message.append(piece, frame.fin.then(|| usize::try_from(frame.remaining).unwrap_or(usize::MAX)))?,
         }
+        self.find(is_last)
+    }
+
+    /// The message is whole, or not.
+    fn find(&mut self, is_last: bool) -> Result<Found, Violation> {
         if !is_last {
             return Ok(Found::Nothing);
         }
-        let message = self.message.take().expect("the message was there above");
+        let message = self.message.take().expect("a frame of a message has one");
         self.finished = Some(message.finish()?);
         Ok(Found::Message)
     }
@@ -258,6 +333,7 @@ impl Default for Pending {
             announced_bytes: 0,
             fragments: 0,
             finished: None,
+            lent_bytes: 0,
         }
     }
 }

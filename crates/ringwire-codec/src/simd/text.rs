@@ -1,11 +1,12 @@
 //! Text that is UTF-8 by construction, whole or put together from pieces.
 //!
 //! [`Text`] is made in two ways: by validating a slice, perhaps while it is unmasked, and by [`Assembly::finish`], whose bytes only ever grew
-//! through [`Utf8Stream`]. Nothing else in the crate can make one, which is what its one line of `unsafe` rests on.
+//! through [`Utf8Stream`], or are validated there as a whole if they were [lent](Assembly::lend) meanwhile. Nothing else in the crate can make one, which is what its one line of `unsafe` rests on.
 
 use std::fmt;
 
 use crate::extension::{Extension, Output};
+use crate::frame::FRAME_HEADER_BYTES_MAX;
 use crate::mask::unmask_telling_ascii;
 use crate::utf8::{self, Utf8Stream};
 use crate::{MaskKey, Message, Violation, simd};
@@ -61,8 +62,12 @@ pub(crate) struct Assembly {
     /// Room for a header, then the message. An extension's message begins at the front: it sees what it has written.
     bytes: Vec<u8>,
     room: usize,
-    /// For text: what the end of `bytes` leaves open. All before it is valid.
+    /// How many bytes at the end were received there and are still as they came.
+    raw: usize,
+    /// For text: what the end of `bytes` leaves open. All before it, less what is raw, is valid, if it was never lent.
     text: Option<Utf8Stream>,
+    /// The memory was lent: who had it may have changed anything.
+    was_lent: bool,
 }
 
 impl Assembly {
@@ -71,14 +76,14 @@ impl Assembly {
     pub(crate) fn new(is_text: bool, is_transformed: bool, announced_bytes: u64, spare: &mut Vec<u8>) -> Self {
         let text = is_text.then(Utf8Stream::new);
         if is_transformed {
-            return Self { bytes: Vec::new(), room: 0, text };
+            return Self { bytes: Vec::new(), room: 0, raw: 0, text, was_lent: false };
         }
         // Nothing is lent beyond four times of what the header promises, whether or not that comes: memory in which such
         // a message was staged with room to grow has twice its length, and must do for the next.
         let is_worth_it = spare.capacity() > 0 && announced_bytes >= spare.capacity() as u64 / 4;
         let mut bytes = if is_worth_it { std::mem::take(spare) } else { Vec::new() };
         bytes.clear();
-        Self { bytes, room: HEADER_ROOM_BYTES, text }
+        Self { bytes, room: HEADER_ROOM_BYTES, raw: 0, text, was_lent: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -96,7 +101,7 @@ impl Assembly {
         if piece.is_empty() {
             return Ok(());
         }
-        let front = self.room.saturating_sub(self.bytes.len());
+        let front = self.front();
         if self.bytes.capacity() - self.bytes.len() < front + piece.len() {
             let ahead = (self.len() + piece.len()).saturating_mul(2).max(MIN_BYTES) - self.len();
             let missing = more_bytes.map_or(usize::MAX, |more_bytes| piece.len().saturating_add(more_bytes));
@@ -105,6 +110,45 @@ impl Assembly {
         self.bytes.resize(self.bytes.len() + front, 0);
         self.bytes.extend_from_slice(piece);
         self.validate_last(piece.len())
+    }
+
+    /// Bytes that the front of the memory still lacks before the message begins.
+    fn front(&self) -> usize {
+        self.room.saturating_sub(self.bytes.len())
+    }
+
+    /// Lends its memory, behind whose bytes there is room to receive more of the message, up to `missing` bytes, and a
+    /// header behind these; until it is [filled](Self::fill). It may be as long as the message is so far, or `ahead_bytes`.
+    pub(crate) fn lend(&mut self, missing: usize, ahead_bytes: usize) -> Room {
+        debug_assert_eq!(self.raw, 0, "what came before has been looked at");
+        let front = self.front();
+        let wanted = missing.min(self.len().max(ahead_bytes)).saturating_add(FRAME_HEADER_BYTES_MAX);
+        self.was_lent = true;
+        self.bytes.reserve_exact(front.saturating_add(wanted));
+        self.bytes.resize(self.bytes.len() + front, 0);
+        let bytes = std::mem::take(&mut self.bytes);
+        let most = missing.saturating_add(FRAME_HEADER_BYTES_MAX).min(bytes.capacity() - bytes.len());
+        Room { bytes, most }
+    }
+
+    /// Takes back what was lent. The last `raw` bytes were received there.
+    pub(crate) fn fill(&mut self, bytes: Vec<u8>, raw: usize) {
+        (self.bytes, self.raw) = (bytes, raw);
+    }
+
+    /// How many bytes have been received in place and not been looked at.
+    pub(crate) fn raw(&self) -> usize {
+        self.raw
+    }
+
+    /// Looks at the next `bytes` of those, which `unmask` makes readable.
+    pub(crate) fn accept(&mut self, bytes: usize, unmask: impl FnOnce(&mut [u8])) -> Result<(), Violation> {
+        let start = self.bytes.len() - self.raw;
+        let piece = &mut self.bytes[start..start + bytes];
+        unmask(piece);
+        self.raw -= bytes;
+        let Some(stream) = &mut self.text else { return Ok(()) };
+        stream.push(piece).map_err(|_| Violation::TextNotUtf8)
     }
 
     /// Appends what `extension` makes of `piece`, up to a message of `message_bytes_max`.
@@ -134,6 +178,9 @@ impl Assembly {
             stream.finish().map_err(|_| Violation::TextNotUtf8)?;
         }
         let front = self.room.min(self.bytes.len());
+        if self.was_lent && self.text.is_some() && !utf8::validate(&self.bytes[front..]) {
+            return Err(Violation::TextNotUtf8);
+        }
         Ok(Finished { bytes: self.bytes, front, is_valid_text: self.text.is_some() })
     }
 }
@@ -162,6 +209,15 @@ impl Finished {
     pub(crate) fn into_parts(self) -> (Vec<u8>, usize) {
         (self.bytes, self.front)
     }
+}
+
+/// Memory to receive the rest of a message in, where it is put together.
+#[derive(Debug)]
+pub struct Room {
+    /// What there is of the message. More of it is received into the spare capacity.
+    pub bytes: Vec<u8>,
+    /// At most so much, of which there is spare capacity: what is missing, and a header behind it.
+    pub most: usize,
 }
 
 /// The first allocation of an assembly, unless less is enough.
