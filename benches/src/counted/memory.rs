@@ -180,6 +180,7 @@ impl Driver for Memory {
             Op::Shutdown(_) => state.complete(token, context, Event::ShutDown),
             Op::Close(_) => state.complete(token, context, Event::Closed),
             Op::Cancel(wanted) => state.cancel(wanted),
+            Op::Fill(..) => panic!("no message here is longer than a receive"),
             Op::PeerAddress(..) => panic!("a driver that knows no peers is asked for one"),
             Op::Wake(_) => {}
         }
@@ -193,6 +194,10 @@ impl Driver for Memory {
     /// Only what a socket has refused is read again, and none refuses anything here.
     fn staged(&self, staged: &Staged) -> &[u8] {
         self.arenas[(self.turn % 2) as usize].bytes(staged)
+    }
+
+    fn take_staged(&mut self, staged: &Staged, skip: usize, len: usize) -> (Vec<u8>, usize) {
+        self.arenas[(self.turn % 2) as usize].take(staged, skip, len)
     }
 
     fn enter(&mut self, _: Wait) -> io::Result<()> {

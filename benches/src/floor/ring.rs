@@ -140,7 +140,12 @@ impl RingEcho {
                     self.list(slot);
                 }
             }
-            Event::PeerAddress(_) | Event::Writable(_) | Event::ShutDown | Event::Closed | Event::Woken => {}
+            Event::PeerAddress(_)
+            | Event::Filled(..)
+            | Event::Writable(_)
+            | Event::ShutDown
+            | Event::Closed
+            | Event::Woken => {}
         }
         Ok(())
     }

@@ -6,15 +6,18 @@
 //! before or behind it, the order stays that in which the handler has sent.
 
 use ringwire_codec::{Decoder, FrameHeader, Message, Opcode, frame_bytes};
-use ringwire_ring::Driver;
+use ringwire_ring::{Data, Driver};
 
 use crate::context::{Context, MessageKind, SendError};
+use crate::excess::Rest;
 use crate::handler::Handler;
 use crate::shard::Shard;
 use crate::slab::ConnectionId;
 
 /// Shorter messages are copied: that costs less than to look.
 const BACK_BYTES_MIN: usize = 4096;
+/// Most memory of a transmission that is used again.
+const REUSED_BYTES_MAX: usize = 1024 * 1024;
 /// Inputs after which memory for messages is freed if none has used it: what a burst needed is not kept for ever.
 const SPARE_INPUTS: u32 = 4096;
 
@@ -40,6 +43,17 @@ impl Back {
         if bytes.len() >= BACK_BYTES_MIN {
             let at = bytes.as_ptr().addr();
             self.lent = (at < input.0 || at >= input.1).then_some((slot, at, bytes.len()));
+        }
+    }
+
+    /// Takes the memory of a transmission that is done, if there is none.
+    pub(crate) fn reuse(&mut self, data: Data) {
+        if let Data::Owned { mut bytes, .. } = data
+            && self.spare.capacity() == 0
+            && (BACK_BYTES_MIN..=REUSED_BYTES_MAX).contains(&bytes.capacity())
+        {
+            bytes.clear();
+            self.spare = bytes;
         }
     }
 
@@ -108,9 +122,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if connection.is_blocked() {
             // The handler has sent so much behind it that all of it must wait.
             let behind = connection.excess.take_backlog();
-            let backlog = &mut connection.excess.backlog;
-            *backlog = bytes.split_off(start);
-            backlog.extend_from_slice(&behind);
+            connection.excess.backlog = Rest::new(bytes, start);
+            connection.excess.backlog.extend_from_slice(behind.as_slice());
             return self.core.count(slot);
         }
         let behind = std::mem::take(&mut connection.staged);

@@ -123,6 +123,8 @@ pub(crate) struct Flags {
     pub(crate) paused: bool,
     /// Its receive, if there is one, is being cancelled.
     pub(crate) cancelled: bool,
+    /// It sends long messages: they are received where they are put together, from the next receive on.
+    pub(crate) fills: bool,
     /// The application has accepted it or owes it an answer, and must be told of its end.
     pub(crate) opened: bool,
     /// Its end waits for the peer's.
@@ -186,6 +188,15 @@ impl Connection {
     pub(crate) fn has_tls_output(&self) -> bool {
         let ends = self.life == Life::Finishing;
         self.tls.as_ref().is_some_and(|session| session.has_output() || (ends && session.owes_close()))
+    }
+
+    /// Whether a long message has been received while replies wait for the peer: its answer would be copied behind them.
+    pub(crate) fn is_filled_behind_replies(&self) -> bool {
+        let is_pulled = self.flags.pull || self.pulled_bytes > 0;
+        self.flags.fills
+            && !is_pulled
+            && self.waiting_bytes() > 0
+            && matches!(&self.protocol, Protocol::WebSocket { decoder, .. } if decoder.is_filled())
     }
 
     /// Bytes that wait for the peer to read.

@@ -45,6 +45,10 @@ pub(crate) struct Core<M> {
     /// `now` in ticks of the wheel.
     pub(crate) stamp: Tick,
     pub(crate) handshakes: Handshakes,
+    /// While what was held is taken in: how many bytes at its end are held again, and stay where they are.
+    pub(crate) held_again: Option<usize>,
+    /// Connections that have had a long message decoded this turn.
+    pub(crate) long: Vec<u32>,
     /// Connections that are being told that they are too many.
     pub(crate) refusals: usize,
     /// What all shards share.
@@ -253,12 +257,10 @@ impl<M> Context<'_, M> {
     /// Puts bytes behind what this connection already transmits. What is too much for one turn's transmission becomes a
     /// backlog at once: it is counted, holds the peer up, and is waited for.
     pub(crate) fn stage(&mut self, slot: u32, pieces: &[&[u8]]) {
-        let (high, lone) = (self.core.options.limits.staged_bytes_max(), self.core.options.limits.lone_bytes_max());
         let added: usize = pieces.iter().map(|piece| piece.len()).sum();
         let connection = self.core.slab.at(slot);
         if !connection.is_blocked() {
-            let staged = connection.staged.len();
-            if staged + added <= high || (staged == 0 && added <= lone) {
+            if self.core.options.limits.may_stage(connection.staged.len(), added) {
                 self.stage.append(&mut connection.staged, pieces);
                 return self.core.list(slot);
             }

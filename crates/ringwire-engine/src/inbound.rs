@@ -59,7 +59,11 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         if matches!(connection.protocol, Protocol::Stream { .. }) {
             return;
         }
-        if connection.flags.paused || self.core.awaits_answer(slot) || self.turn_is_full() {
+        // The answer to a long message is not copied if it goes out from its place, for which nothing may be before it. So it
+        // waits once, for those that are being sent.
+        let is_behind = connection.is_filled_behind_replies() && self.core.held_again.is_none();
+        let waits = connection.flags.paused || is_behind;
+        if waits || self.core.awaits_answer(slot) || self.turn_is_full() {
             return self.hold(slot, bytes);
         }
         match &mut self.core.slab.at(slot).protocol {
@@ -289,8 +293,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         let mut spare = self.spare();
         let spare_at = spare.as_ptr();
         let input = (bytes.as_ptr().addr(), bytes.as_ptr().addr() + bytes.len());
-        let mut at = 0;
-        while at < bytes.len() {
+        let (mut at, mut longest) = (0, 0);
+        while at < bytes.len() || decoder.is_filled() {
             if self.turn_is_full() || (is_extended && !self.core.pace.has_time_for(slot)) {
                 self.hold(slot, &bytes[at..]);
                 break;
@@ -306,6 +310,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     };
                     if let Some(event) = step.event {
                         if let Event::Message(message) = &event {
+                            longest = longest.max(message.bytes().len());
                             self.core.back.lend(slot, message, input);
                         }
                         self.on_event(slot, event);
@@ -333,6 +338,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         decoder.release_into(&mut spare);
         self.core.back.put_by(spare, spare_at);
+        if longest >= self.core.long_bytes_min() && !self.core.slab.at(slot).flags.fills {
+            self.core.long.push(slot);
+        }
         if let Protocol::WebSocket { decoder: place, .. } = &mut self.core.slab.at(slot).protocol {
             *place = decoder;
         }

@@ -28,6 +28,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
         while let Some(completion) = self.driver.complete() {
             self.busy_at = self.core.now;
+            if matches!(completion.event, Event::Filled(..)) {
+                self.filled.push_back(completion);
+                continue;
+            }
             let is_inbound = matches!(
                 completion.event,
                 Event::Received(_) | Event::EndOfStream | Event::NoBuffers | Event::ReceiveFailed(_)
@@ -39,9 +43,29 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 self.waiting.push_back(rest);
             }
         }
+        if !self.filled.is_empty() {
+            self.take_in_filled();
+        }
         // Turns that leave nothing are the rule: what a flood needed is not kept.
         if self.waiting.is_empty() && self.waiting.capacity() > 0 {
             self.waiting = Waiting::new();
+        }
+    }
+
+    /// Deals with what was received in place: one such receive at least, so that others do not keep it waiting for ever.
+    fn take_in_filled(&mut self) {
+        let mut is_first = true;
+        while (is_first || self.room() > 0)
+            && let Some(completion) = self.filled.pop_front()
+        {
+            if let Event::Filled(_, Ok(came)) = &completion.event {
+                self.core.pace.read(*came);
+            }
+            self.on_completion(completion);
+            is_first = false;
+        }
+        if self.filled.is_empty() {
+            self.filled = Waiting::new();
         }
     }
 

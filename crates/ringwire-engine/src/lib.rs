@@ -25,6 +25,7 @@ mod handler;
 mod http;
 mod inbound;
 mod intake;
+mod long;
 mod mailbox;
 mod network;
 mod options;

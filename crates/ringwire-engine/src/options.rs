@@ -169,9 +169,17 @@ impl Limits {
 
     /// Bytes that a connection may stage in a turn. More is a backlog, so that its peer is held up and its handler told.
     ///
-    /// The first message of a turn may be [longer](Self::lone_bytes_max).
+    /// One message more [may be staged](Self::may_stage) behind that, so that answers to as much as a peer may be behind, which are
+    /// longer by their headers, are no backlog. The first of a turn may be [longer](Self::lone_bytes_max).
     pub(crate) fn staged_bytes_max(&self) -> usize {
         self.backlog_high_bytes.min(self.backlog_bytes_max)
+    }
+
+    /// Whether a connection that has staged so much may stage so much more in the same turn.
+    pub(crate) fn may_stage(&self, staged: usize, added: usize) -> bool {
+        let (all, high) = (staged + added, self.staged_bytes_max());
+        let is_little = staged == 0 || staged.max(added) <= high;
+        all <= high || (is_little && all <= self.lone_bytes_max())
     }
 
     /// Bytes of a frame that is tried as a whole if nothing else is staged: the socket says how much of it must wait. With no

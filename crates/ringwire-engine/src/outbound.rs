@@ -12,7 +12,7 @@ use std::io;
 use ringwire_ring::{Data, Driver, Op, OpToken, Staged};
 
 use crate::connection::{Connection, Life, Protocol};
-use crate::excess::Sending;
+use crate::excess::{Rest, Sending};
 use crate::handler::{CloseReason, Handler};
 use crate::shard::Shard;
 
@@ -138,8 +138,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     fn send_backlog(&mut self, slot: u32) {
         let connection = self.core.slab.at(slot);
         let socket = connection.socket;
-        let mut bytes = connection.excess.take_backlog();
-        if connection.tls.is_some() && !self.seal_backlog(slot, &mut bytes) {
+        let mut backlog = connection.excess.take_backlog();
+        if connection.tls.is_some() && !self.seal_backlog(slot, &mut backlog) {
             if self.core.slab.at(slot).life == Life::Finishing {
                 // It will never go out: what there was to say has been said.
                 self.core.finishing.push(slot);
@@ -147,9 +147,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return self.core.count(slot);
         }
         let connection = self.core.slab.at(slot);
-        connection.excess.sending = Sending::new(&bytes);
+        connection.excess.sending = Sending::new(&backlog);
         self.core.count(slot);
-        let token = self.submit(Op::Send(socket, Data::Owned { bytes, start: 0 }), slot);
+        let token = self.submit(Op::Send(socket, backlog.into_data()), slot);
         self.core.slab.at(slot).blocked = Some(token);
         self.pause_if_behind(slot);
     }
@@ -172,21 +172,22 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             connection.flags.pull = true;
             kept = unsent - unsent_pulled + self.handler.on_short(id, unsent_pulled);
         }
-        let mut rest = match data {
-            Data::Staged(staged) => self.driver.staged(&staged)[sent..sent + kept].to_vec(),
+        let (rest, start) = match data {
+            Data::Staged(staged) => self.driver.take_staged(&staged, sent, kept),
             Data::Shared(shared) => {
                 let mut rest = Vec::new();
                 shared.tail(unsent).head(kept).copy_to(&mut rest);
-                rest
+                (rest, 0)
             }
-            Data::Owned { bytes, start } => bytes[start + sent..start + sent + kept].to_vec(),
+            Data::Owned { bytes, start } => (bytes[start + sent..start + sent + kept].to_vec(), 0),
         };
+        let mut rest = Rest::new(rest, start);
         let connection = self.core.slab.at(slot);
         if let Some(session) = &mut connection.tls {
             session.sealed_bytes = rest.len();
         }
         // Replies may have been staged this turn before it was known that they must wait, and be too many to stay there.
-        rest.append(&mut connection.excess.take_backlog());
+        rest.extend_from_slice(connection.excess.take_backlog().as_slice());
         let staged = std::mem::take(&mut connection.staged);
         rest.extend_from_slice(self.driver.staged(&staged));
         if !rest.is_empty() {

@@ -111,12 +111,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.pause_if_behind(slot);
         if !self.core.slab.at(slot).flags.paused {
             self.pause(slot);
-            // One that awaits an answer goes on when that has been given.
-            if !self.core.awaits_answer(slot) {
+            // One that awaits an answer goes on when that has been given, one behind replies when some of them are out.
+            if !self.core.awaits_answer(slot) && !self.core.slab.at(slot).is_filled_behind_replies() {
                 self.core.pace.defer(slot);
             }
         }
-        self.core.slab.at(slot).excess.held.extend_from_slice(bytes);
+        match &mut self.core.held_again {
+            Some(held_again) => *held_again = bytes.len(),
+            None => self.core.slab.at(slot).excess.held.extend_from_slice(bytes),
+        }
         self.core.count(slot);
     }
 
@@ -138,6 +141,25 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         }
     }
 
+    /// Takes in what is held, at most so many bytes of it. The others stay where they are.
+    fn take_held(&mut self, slot: u32, bytes_max: usize) {
+        let mut held = self.core.slab.at(slot).excess.take_held();
+        let taken = held.len().min(bytes_max);
+        self.core.pace.read(taken);
+        self.core.held_again = Some(0);
+        self.on_plain(slot, &mut held.as_mut_slice()[..taken]);
+        let is_over = self.core.slab.at(slot).life != Life::Live;
+        if taken < held.len() && !is_over && !self.core.slab.at(slot).flags.paused {
+            self.hold(slot, &[]);
+        }
+        held.skip(taken - self.core.held_again.take().unwrap_or(0));
+        // On a stream nothing is held.
+        if !held.is_empty() && !is_over && self.core.slab.at(slot).flags.paused {
+            self.core.slab.at(slot).excess.held = held;
+            self.core.count(slot);
+        }
+    }
+
     /// Goes on with what is held, as far as the turn has room for it, and then reads again; unless too much waits for the
     /// peer.
     pub(crate) fn resume_if_caught_up(&mut self, slot: u32) {
@@ -148,13 +170,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             return;
         }
         connection.flags.paused = false;
-        let mut held = connection.excess.take_held();
-        let rest = held.split_off(held.len().min(room));
-        self.core.pace.read(held.len());
-        self.on_plain(slot, &mut held);
-        if !rest.is_empty() && self.core.slab.at(slot).life == Life::Live {
-            self.hold(slot, &rest);
-        }
+        self.take_held(slot, room);
         let connection = self.core.slab.at(slot);
         let listens = matches!(connection.life, Life::Live | Life::Finishing | Life::Lingering);
         // If the receive is still being cancelled, its end starts the next one.

@@ -61,6 +61,9 @@ pub struct Shard<D: Driver, H: Handler> {
     due: Vec<wheel::Entry>,
     /// What was received beyond what a turn takes in.
     pub(crate) waiting: Waiting,
+    /// What was received in place. It is looked at when all else that a turn brings is known: which sends were short, above
+    /// all, since what is sent behind them must wait.
+    pub(crate) filled: Waiting,
     /// When work last came, for spinning.
     pub(crate) busy_at: Instant,
     pub(crate) date: DateCache,
@@ -139,6 +142,8 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 memory_bytes: 0,
                 scratch: Vec::new(),
                 back: Back::default(),
+                held_again: None,
+                long: Vec::new(),
             },
             driver,
             handler,
@@ -152,6 +157,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
             mail: VecDeque::new(),
             due: Vec::new(),
             waiting: Waiting::new(),
+            filled: Waiting::new(),
             busy_at: now,
             date: DateCache::default(),
             published_bytes: 0,
@@ -192,6 +198,9 @@ impl<D: Driver, H: Handler> Shard<D, H> {
         self.restage();
         self.go_on();
         self.take_in();
+        if !self.core.long.is_empty() {
+            self.receive_long();
+        }
         self.finish();
         self.read_mail();
         self.expire();
@@ -251,7 +260,7 @@ impl<D: Driver, H: Handler> Shard<D, H> {
 
     fn plan_wait(&mut self) -> Wait {
         let core = &self.core;
-        let has_input = !self.waiting.is_empty() || core.pace.has_deferred();
+        let has_input = !self.waiting.is_empty() || !self.filled.is_empty() || core.pace.has_deferred();
         let has_output = !core.ready.is_empty() || !core.pulls.is_empty();
         let has_ends = !core.settled.is_empty() || !core.finishing.is_empty();
         let has_work = has_input || has_output || has_ends;
@@ -284,11 +293,16 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                     self.on_receive_ended(slot, None);
                 }
             }
+            Event::Filled(bytes, result) => self.on_filled(slot, bytes, result),
             Event::NoBuffers => self.on_receive_ended(slot, None),
             Event::ReceiveFailed(error) => self.on_receive_ended(slot, Some(error)),
             Event::EndOfStream => self.on_end_of_stream(slot),
             Event::Short { data, sent, error } => self.on_short(slot, data, sent, error),
-            Event::Sent(_, result) | Event::Writable(result) => self.on_unblocked(slot, token, result),
+            Event::Sent(data, result) => {
+                self.core.back.reuse(data);
+                self.on_unblocked(slot, token, result);
+            }
+            Event::Writable(result) => self.on_unblocked(slot, token, result),
             Event::ShutDown => self.on_shut_down(slot),
             Event::Closed => self.on_closed(slot),
             Event::Woken => {}

@@ -10,7 +10,7 @@
 use std::io;
 use std::time::Duration;
 
-use ringwire_codec::{CloseCode, CloseEvent, Phase};
+use ringwire_codec::{CloseCode, CloseEvent, Phase, Room};
 use ringwire_ring::{Driver, Op};
 
 use crate::answer::Then;
@@ -29,13 +29,18 @@ pub(crate) enum Leave {
 }
 
 impl<D: Driver, H: Handler> Shard<D, H> {
-    /// Receives until told otherwise.
+    /// Receives: what is missing of a long message where that is put together, or else until told otherwise.
     pub(crate) fn receive(&mut self, slot: u32) {
-        let socket = self.core.slab.at(slot).socket;
-        let token = self.submit(Op::Receive(socket), slot);
+        let room = self.core.make_room(slot);
         let connection = self.core.slab.at(slot);
-        connection.receive = Some(token);
+        let socket = connection.socket;
+        connection.flags.fills = room.is_some();
         connection.flags.cancelled = false;
+        let op = match room {
+            Some(Room { bytes, most }) => Op::Fill(socket, bytes, most),
+            None => Op::Receive(socket),
+        };
+        self.core.slab.at(slot).receive = Some(self.submit(op, slot));
     }
 
     /// The receive has ended, with or without an error, though the stream has not.

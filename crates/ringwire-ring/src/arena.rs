@@ -128,6 +128,8 @@ const MOVED_BYTES_MAX: usize = 8 * 1024;
 const BLOCKS_KEPT: usize = 4;
 /// Most memory of a range's own block that is kept for the next one.
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
+/// What is taken out of the arena is as much of its block as one of so many parts, or it is copied.
+const TAKEN_SHARE_MIN: usize = 4;
 /// Turns after which it is freed if nothing has used it. Those that stage nothing do not count: a shard may spin.
 const SPARE_TURNS: u32 = 4096;
 
@@ -211,6 +213,24 @@ impl Arena {
         let block = &self.blocks[staged.block as usize];
         block.is_lent.set(true);
         &block.bytes[staged.start as usize..staged.end as usize]
+    }
+
+    /// Takes the bytes of `staged` from `skip` on, `len` of them, out of the arena: they lie in the memory from the place that is
+    /// given with it to its end. They are copied, unless they have a block of their own that they fill.
+    ///
+    /// # Panics
+    /// If `staged` is a range of another turn, or not that long.
+    pub fn take(&mut self, staged: &Staged, skip: usize, len: usize) -> (Vec<u8>, usize) {
+        let bytes = &self.bytes(staged)[skip..skip + len];
+        let Some(block) = self.blocks.get(staged.block as usize) else { return (Vec::new(), 0) };
+        let fills_it = block.is_own && len >= block.bytes.capacity() / TAKEN_SHARE_MIN;
+        if !fills_it || staged.is_empty() {
+            return (bytes.to_vec(), 0);
+        }
+        let mut bytes = std::mem::take(&mut self.blocks[staged.block as usize].bytes);
+        let start = staged.start as usize + skip;
+        bytes.truncate(start + len);
+        (bytes, start)
     }
 
     /// Forgets everything staged and starts turn `turn`.

@@ -80,6 +80,10 @@ pub trait Driver {
     /// The bytes of a range staged this turn or the turn before.
     fn staged(&self, staged: &Staged) -> &[u8];
 
+    /// Takes bytes of such a range out of the arena, for a transmission that has ended; see
+    /// [`Arena::take`](crate::Arena::take).
+    fn take_staged(&mut self, staged: &Staged, skip: usize, len: usize) -> (Vec<u8>, usize);
+
     /// Submits everything queued and waits for a completion as `wait` says. Ends the turn: what was staged two
     /// turns ago is forgotten.
     ///

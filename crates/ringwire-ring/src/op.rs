@@ -49,6 +49,9 @@ pub enum Op<W> {
     PeerAddress(Socket, Listener),
     /// Receive into leased buffers until cancelled, ended or out of buffers (multishot).
     Receive(Socket),
+    /// Receive once, into the spare capacity of this memory, at most so many bytes, of which there is room for at least one.
+    /// Completes with [`Event::Filled`]. In the place of a [`Receive`](Self::Receive): a socket has one of them at a time.
+    Fill(Socket, Vec<u8>, usize),
     /// Transmit now, as far as the socket takes it. **No completion when all went out**: that is known once the
     /// `enter` that submitted it has returned and its completions are drained. Otherwise [`Event::Short`].
     /// At most one per socket and turn, and nothing else may be sending on that socket: two would interleave.
@@ -130,6 +133,9 @@ pub enum Event {
     PeerAddress(io::Result<SocketAddr>),
     /// Bytes came in.
     Received(Lease),
+    /// A [`Op::Fill`] ended. Its memory comes back with the bytes that came in at its end, at least one; none if the peer has
+    /// finished sending (EOF), or receiving failed or was cancelled (`ECANCELED`).
+    Filled(Vec<u8>, io::Result<usize>),
     /// The peer has finished sending (EOF).
     EndOfStream,
     /// No provided buffer was free; receive again once some are released.

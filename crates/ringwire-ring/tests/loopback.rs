@@ -256,6 +256,56 @@ fn runs_out(incremental_buffers: bool) {
     close_socket(&mut ring, socket);
 }
 
+#[test]
+fn a_fill_receives_behind_what_is_there_and_no_more_than_it_may() {
+    let mut ring = ring();
+    let (socket, mut client) = connect(&mut ring);
+    client.write_all(b"one two").expect("write");
+    let fill = |ring: &mut Ring, bytes: Vec<u8>, most| {
+        let token = ring.submit(Op::Fill(socket, bytes, most), 4).expect("room");
+        let mut filled = None;
+        turns(ring, |_, completion| {
+            assert_eq!((completion.token, completion.context, completion.more), (token, 4, false));
+            let Event::Filled(bytes, result) = completion.event else { panic!("{:?}", completion.event) };
+            filled = Some((bytes, result.expect("received")));
+            true
+        });
+        filled.expect("a completion")
+    };
+    let mut bytes = Vec::with_capacity(100);
+    bytes.extend_from_slice(b"front ");
+    let place = bytes.as_ptr();
+    let (bytes, came) = fill(&mut ring, bytes, 4);
+    assert_eq!((&bytes[..], came, bytes.as_ptr()), (&b"front one "[..], 4, place));
+    // There is room for less than it may receive.
+    let mut full = Vec::with_capacity(12);
+    full.extend_from_slice(&bytes);
+    let room = full.capacity() - full.len();
+    let (bytes, came) = fill(&mut ring, full, 100);
+    assert_eq!((came, &bytes[10..]), (room.min(3), &b"two"[..room.min(3)]));
+    client.shutdown(Shutdown::Write).expect("shutdown");
+    let (bytes, came) = fill(&mut ring, Vec::with_capacity(10), 10);
+    assert!(came < 10 && bytes.len() == came);
+    assert_eq!(fill(&mut ring, Vec::with_capacity(10), 10), (Vec::new(), 0), "the end of the stream");
+    close_socket(&mut ring, socket);
+}
+
+#[test]
+fn a_cancelled_fill_gives_its_memory_back() {
+    let mut ring = ring();
+    let (socket, _client) = connect(&mut ring);
+    let mut bytes = Vec::with_capacity(1000);
+    bytes.extend_from_slice(b"what was there");
+    let fill = ring.submit(Op::Fill(socket, bytes, 100), 5).expect("room");
+    ring.submit(Op::Cancel(fill), 0).expect("room");
+    turns(&mut ring, |_, completion| {
+        let Event::Filled(bytes, Err(error)) = completion.event else { panic!("{:?}", completion.event) };
+        assert_eq!((&bytes[..], error.raw_os_error()), (&b"what was there"[..], Some(libc::ECANCELED)));
+        true
+    });
+    close_socket(&mut ring, socket);
+}
+
 /// Sends `bytes` and gives what the ring receives of it, still leased.
 fn receive(ring: &mut Ring, client: &mut TcpStream, bytes: &[u8]) -> Vec<Lease> {
     client.write_all(bytes).expect("write");

@@ -123,6 +123,10 @@ impl Driver for SimDriver {
         self.arenas[(staged.turn() % 2) as usize].bytes(staged)
     }
 
+    fn take_staged(&mut self, staged: &Staged, skip: usize, len: usize) -> (Vec<u8>, usize) {
+        self.arenas[(staged.turn() % 2) as usize].take(staged, skip, len)
+    }
+
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let mut state = self.world.lock();
         state.enter(self.shard, wait, &self.arenas[(self.turn % 2) as usize]);
@@ -147,8 +151,10 @@ impl Driver for SimDriver {
         let shard = self.shard;
         self.with(|world| {
             let completion = world.kernels[shard].complete()?;
-            if let Event::Received(lease) = &completion.event {
-                world.net.trace.bytes(&lease.buffer[..lease.len]);
+            match &completion.event {
+                Event::Received(lease) => world.net.trace.bytes(&lease.buffer[..lease.len]),
+                Event::Filled(bytes, Ok(came)) => world.net.trace.bytes(&bytes[bytes.len() - came..]),
+                _ => {}
             }
             Some(completion)
         })

@@ -113,7 +113,7 @@ impl Handler for Echo {
             return cx.close(id, CloseCode::new(code.parse().expect("a code")), "as you wish");
         }
         self.log.count("messages");
-        match cx.send(id, kind, message.bytes()) {
+        match cx.send_back(id, message) {
             Ok(()) => {}
             Err(SendError::Full) => cx.close(id, CloseCode::new(OVERFLOW), "you read too little"),
             Err(error) => panic!("a message of a connection to which nothing can be sent: {error}"),

@@ -136,6 +136,8 @@ fn options(rng: &mut Rng) -> EngineOptions {
             ..address.into()
         }],
         turn_bytes_max: 1 << rng.u32(4..20),
+        // From twice this on a message is long.
+        receive_buffer_bytes: 1 << rng.u32(4..14),
         spin: [Duration::ZERO, Duration::from_micros(200)][rng.usize(0..2)],
         ..EngineOptions::default()
     }

@@ -15,7 +15,7 @@ use crate::peer::{Peer, Slot};
 use crate::secure::Secure;
 
 /// Turns of a run, above which it is taken for one that never ends.
-const TURNS_MAX: u64 = 300_000;
+const TURNS_MAX: u64 = 1_000_000;
 /// The same for its events.
 const EVENTS_MAX: u64 = 3_000_000;
 

@@ -255,7 +255,7 @@ impl Clients {
                 }
             }
             Event::Closed => self.core.on_closed(link),
-            Event::Accepted(_) | Event::PeerAddress(_) | Event::ShutDown | Event::Woken => {
+            Event::Accepted(_) | Event::PeerAddress(_) | Event::Filled(..) | Event::ShutDown | Event::Woken => {
                 unreachable!("a generator neither accepts nor shuts down nor is woken")
             }
         }

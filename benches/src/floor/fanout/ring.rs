@@ -234,7 +234,7 @@ impl RingFanout {
                 self.catching_up.push(slot);
             }
             Event::Closed => self.connections[slot as usize] = Connection::default(),
-            Event::PeerAddress(_) | Event::Sent(..) | Event::ShutDown | Event::Woken => {}
+            Event::PeerAddress(_) | Event::Filled(..) | Event::Sent(..) | Event::ShutDown | Event::Woken => {}
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use ringwire_ring::{Data, Driver, Staged};
 use super::{Session, Stream, Transport};
 use crate::answer::Then;
 use crate::connection::{Life, Protocol};
+use crate::excess::Rest;
 use crate::handler::{CloseReason, Handler};
 use crate::shard::Shard;
 use crate::teardown::Leave;
@@ -126,12 +127,15 @@ impl<D: Driver, H: Handler> Shard<D, H> {
     }
 
     /// Encrypts what of a backlog is still plaintext. `false`: there is nothing to send, and the connection ends.
-    pub(crate) fn seal_backlog(&mut self, slot: u32, backlog: &mut Vec<u8>) -> bool {
+    pub(crate) fn seal_backlog(&mut self, slot: u32, backlog: &mut Rest) -> bool {
         let connection = self.core.slab.at(slot);
         let ends = connection.life == Life::Finishing;
         let Some(session) = &mut connection.tls else { return true };
-        let plain = backlog.split_off(std::mem::take(&mut session.sealed_bytes));
-        match session.transmit(&plain, backlog) {
+        let mut bytes = std::mem::take(backlog).into_vec();
+        let plain = bytes.split_off(std::mem::take(&mut session.sealed_bytes));
+        let transmitted = session.transmit(&plain, &mut bytes);
+        *backlog = Rest::new(bytes, 0);
+        match transmitted {
             Err(error) if !ends => {
                 self.end(slot, &CloseReason::Tls(error));
                 return false;

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use ringwire_engine::codec::Opcode;
+use ringwire_engine::codec::{CloseCode, Opcode};
 
-use crate::support::client::{Client, Heard};
+use crate::support::client::{Client, Heard, PATIENCE};
 use crate::support::server::{AMONG, Server, options};
 
 /// A message that is longer than what a handler may be behind, that begins so, and how to tell it from others.
@@ -39,7 +39,8 @@ fn a_long_message_goes_back_in_order_with_what_is_sent_around_it() {
         ];
         for (how, wanted) in wanted {
             send_in_two(&mut client, &message(how, bytes));
-            for heard in wanted {
+            client.send_frame(true, Opcode::Binary, &message(how, bytes));
+            for heard in [wanted.clone(), wanted].into_iter().flatten() {
                 assert!(client.hear() == heard, "{bytes} bytes, {}", how as char);
             }
         }
@@ -49,6 +50,68 @@ fn a_long_message_goes_back_in_order_with_what_is_sent_around_it() {
     assert_eq!(client.hear(), Heard::Close(Some(1000), String::new()), "behind the message");
     drop(client);
     server.finish();
+}
+
+#[test]
+fn long_messages_and_short_ones_come_back_in_their_order() {
+    let server = Server::start(options());
+    let mut client = server.open();
+    let lengths = [70_000, 300_000, 10, 300_000, 300_001, 65_536, 0, 1_000_000, 130_000, 5, 6, 600_000, 64_000];
+    let text = |nth: usize| char::from(b'a' + nth as u8).to_string().repeat(lengths[nth]);
+    let mut frames = Vec::new();
+    for nth in 0..lengths.len() {
+        let (opcode, fin) = if nth % 2 == 0 { (Opcode::Text, true) } else { (Opcode::Binary, nth % 3 != 0) };
+        frames.extend(client.frame(fin, opcode, text(nth).as_bytes()));
+        frames.extend(client.frame(true, Opcode::Ping, &[nth as u8]));
+        if !fin {
+            frames.extend(client.frame(true, Opcode::Continuation, text(nth).as_bytes()));
+        }
+    }
+    let mut writer = client.writer();
+    std::thread::scope(|scope| {
+        // In pieces whose ends fall into headers as well as anywhere else.
+        scope.spawn(|| frames.chunks(99_991).for_each(|piece| writer.write_all(piece).expect("the server reads")));
+        for nth in 0..lengths.len() {
+            let ping = Heard::Pong(vec![nth as u8]);
+            let message = match nth % 6 {
+                3 => Heard::Binary(text(nth).repeat(2).into_bytes()),
+                1 | 5 => Heard::Binary(text(nth).into_bytes()),
+                _ => Heard::Text(text(nth)),
+            };
+            let wanted = if nth % 6 == 3 { [ping, message] } else { [message, ping] };
+            for heard in wanted {
+                assert!(client.hear() == heard, "message {nth}");
+            }
+        }
+    });
+    client.leave();
+    server.finish();
+}
+
+#[test]
+fn a_peer_that_goes_in_the_middle_of_a_long_message_is_let_go_and_so_is_one_that_a_drain_meets_there() {
+    let server = Server::start(options());
+    let long = message(b'=', 500_000);
+    let begun = |begun_bytes: usize| {
+        let mut client = server.open();
+        let frame = client.frame(true, Opcode::Binary, &long);
+        client.write(&frame[..begun_bytes]);
+        (client, frame)
+    };
+    let (mut ends, _) = begun(200_000);
+    ends.finish_sending();
+    assert!(matches!(ends.hear(), Heard::End(_)));
+    drop(begun(300_000));
+    server.ended(2);
+    let (mut drained, frame) = begun(100_000);
+    // What it has sent is read before the drain comes.
+    server.connections();
+    server.drain(PATIENCE);
+    assert!(matches!(drained.hear(), Heard::Close(Some(1001), _)));
+    drained.write(&frame[100_000..]);
+    drained.send_close(CloseCode::GOING_AWAY);
+    assert!(matches!(drained.hear(), Heard::End(_)));
+    server.join();
 }
 
 #[test]

@@ -27,3 +27,19 @@ pub(super) fn sent(data: Data, result: i32) -> Event {
     });
     Event::Sent(data, outcome)
 }
+
+/// A receive into memory of the asker's: what came in is at its end now.
+pub(super) fn filled(data: Option<Data>, result: i32) -> Event {
+    let Some(Data::Owned { mut bytes, .. }) = data else {
+        unreachable!("a receive has memory of its own to receive in")
+    };
+    let came = check(result).map(|came| came as usize);
+    if let Ok(came) = came {
+        let end = bytes.len() + came;
+        assert!(end <= bytes.capacity(), "the kernel writes no more than it was told there is room for");
+        // SAFETY: the kernel was given the spare capacity of this vector (`Table::spare`), which the table has kept as it was
+        // since, and says that it has written this many bytes of it; they are within the capacity, as asserted.
+        unsafe { bytes.set_len(end) };
+    }
+    Event::Filled(bytes, came)
+}

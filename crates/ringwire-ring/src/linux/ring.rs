@@ -26,7 +26,7 @@ use super::buffers::{BufferRing, GROUP};
 use super::client::Adopted;
 use super::enter::{IORING_ENTER_GETEVENTS, RingFd};
 use super::features::{Features, Unavailable, set_up};
-use super::outcome::{check, sent, short};
+use super::outcome::{check, filled, sent, short};
 use super::peer;
 use super::socket::{self, Family};
 use super::table::{Kind, Table, UserData, untracked};
@@ -245,6 +245,7 @@ impl Ring {
             Kind::Accept
             | Kind::PeerAddress
             | Kind::Receive
+            | Kind::Fill
             | Kind::Transmit
             | Kind::Send
             | Kind::Writable
@@ -259,6 +260,7 @@ impl Ring {
             Kind::Accept => Event::Accepted(check(result).map(Socket)),
             Kind::PeerAddress => peer::event(data, result),
             Kind::Receive => self.received(result, flags),
+            Kind::Fill => filled(data, result),
             Kind::Transmit => short(data.expect("a transmission has data"), result),
             Kind::Send => sent(data.expect("a send has data"), result),
             Kind::Writable => Event::Writable(check(result).map(drop)),
@@ -390,6 +392,13 @@ impl Driver for Ring {
                 let receive = opcode::RecvMulti::new(Fixed(socket.0), GROUP);
                 (receive.build(), self.token(Kind::Receive, context, None).0)
             }
+            Op::Fill(socket, bytes, most) => {
+                let (token, slot) = self.token(Kind::Fill, context, Some(Data::Owned { bytes, start: 0 }));
+                let (pointer, room) = self.seen.table.spare(slot);
+                let len = room.min(most).min(i32::MAX as usize) as u32;
+                assert!(len > 0, "a receive of nothing could not be told from the end of the stream");
+                (opcode::Recv::new(Fixed(socket.0), pointer, len).build(), token)
+            }
             Op::Transmit(socket, data) => {
                 let (token, slot) = self.token(Kind::Transmit, context, Some(data));
                 self.transmissions.push(token);
@@ -438,6 +447,11 @@ impl Driver for Ring {
     fn staged(&self, staged: &Staged) -> &[u8] {
         let index = (staged.turn() % 2) as usize;
         self.seen.arenas[index].bytes(staged)
+    }
+
+    fn take_staged(&mut self, staged: &Staged, skip: usize, len: usize) -> (Vec<u8>, usize) {
+        let index = (staged.turn() % 2) as usize;
+        self.seen.arenas[index].take(staged, skip, len)
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {

@@ -25,6 +25,7 @@ pub(super) enum Kind {
     /// A message to another ring, which completes only if it failed.
     Wake = 11,
     PeerAddress = 12,
+    Fill = 13,
 }
 
 const GENERATION_BITS: u32 = 24;
@@ -59,6 +60,7 @@ impl UserData {
             10 => Kind::Shutdown,
             11 => Kind::Wake,
             12 => Kind::PeerAddress,
+            13 => Kind::Fill,
             _ => return None,
         };
         let generation = (user_data >> 32) as u32 & GENERATION_MASK;
@@ -162,6 +164,17 @@ impl Table {
         match self.slots[slot as usize].data().and_then(|index| self.data[index].as_mut()) {
             Some(Data::Owned { bytes, .. }) => (bytes.as_mut_ptr(), bytes.len() as u32),
             _ => unreachable!("an operation that writes has bytes of its own to write to"),
+        }
+    }
+
+    /// Where the operation in `slot` may receive behind the bytes it has, and how much.
+    pub(super) fn spare(&mut self, slot: u32) -> (*mut u8, usize) {
+        match self.slots[slot as usize].data().and_then(|index| self.data[index].as_mut()) {
+            Some(Data::Owned { bytes, .. }) => {
+                let spare = bytes.spare_capacity_mut();
+                (spare.as_mut_ptr().cast(), spare.len())
+            }
+            _ => unreachable!("an operation that receives has memory of its own to receive in"),
         }
     }
 

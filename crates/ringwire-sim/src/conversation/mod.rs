@@ -68,7 +68,9 @@ pub fn converse(seed: u64, pieces: &[&[u8]]) -> Reply {
     let world = World::new(rng.u64(..), faults(&mut rng), false);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let heard = Arc::new(Mutex::new(Heard::default()));
-    let options = options(address, &pieces.concat());
+    let mut options = options(address, &pieces.concat());
+    // From twice this on a message is long.
+    options.receive_buffer_bytes = 1 << rng.u32(4..14);
     let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
     let speaker = Speaker {
         address,

@@ -79,7 +79,7 @@ impl Handler for Parrot {
                     cx.send(id, kind, bytes).expect("what it holds back is still little");
                 }
             }
-            _ => cx.send(id, kind, bytes).expect("a peer that is behind is not heard"),
+            _ => cx.send_back(id, message).expect("a peer that is behind is not heard"),
         }
     }
 

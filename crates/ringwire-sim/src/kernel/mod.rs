@@ -149,6 +149,11 @@ impl Kernel {
                 (Kind::PeerAddress(socket), None)
             }
             Op::Receive(socket) => (Kind::Receive(socket), None),
+            Op::Fill(socket, bytes, most) => {
+                let most = most.min(bytes.capacity() - bytes.len());
+                assert!(most > 0, "a receive of nothing could not be told from the end of the stream");
+                (Kind::Fill { socket, most }, Some(Data::Owned { bytes, start: 0 }))
+            }
             Op::Transmit(socket, data) => (Kind::Transmit(socket), Some(data)),
             Op::Send(socket, data) => {
                 assert!(!matches!(data, Data::Staged(_)), "a staged range does not outlive its turn");
@@ -191,7 +196,10 @@ impl Kernel {
                 assert!(!self.table.iter().any(accepts), "one accept per listener");
             }
             Kind::PeerAddress(_) => {}
-            Kind::Receive(socket) => self.refuse_while(socket, "received from", |k| matches!(k, Kind::Receive(_))),
+            Kind::Receive(socket) | Kind::Fill { socket, .. } => {
+                let receives = |kind| matches!(kind, Kind::Receive(_) | Kind::Fill { .. });
+                self.refuse_while(socket, "received from", receives);
+            }
             Kind::Writable(socket) => self.refuse_while(socket, "waited for", |k| matches!(k, Kind::Writable(_))),
             Kind::Transmit(socket) | Kind::Send(socket) => {
                 assert!(!self.descriptor(socket).finished, "{socket:?}: sending after a shutdown");

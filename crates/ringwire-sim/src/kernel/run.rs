@@ -23,7 +23,7 @@ impl Kernel {
             }
             Kind::Close(_) => self.finish(slot, Event::Closed, net),
             Kind::Shutdown(_) => self.finish(slot, Event::ShutDown, net),
-            Kind::Accept { .. } | Kind::Receive(_) | Kind::Send(_) | Kind::Writable(_) => {
+            Kind::Accept { .. } | Kind::Receive(_) | Kind::Fill { .. } | Kind::Send(_) | Kind::Writable(_) => {
                 if self.is_possible(slot, net) {
                     self.make_due(slot, net);
                 }
@@ -86,6 +86,7 @@ impl Kernel {
         let result = match operation.kind {
             Kind::Accept { .. } => Event::Accepted(Err(cancelled())),
             Kind::Receive(_) => Event::ReceiveFailed(cancelled()),
+            Kind::Fill { .. } => Event::Filled(owned(operation.data.take()), Err(cancelled())),
             Kind::Writable(_) => Event::Writable(Err(cancelled())),
             Kind::Send(_) => {
                 let error = if operation.sent > 0 { io::ErrorKind::WriteZero.into() } else { cancelled() };
@@ -125,7 +126,7 @@ impl Kernel {
         }
         match operation.kind {
             Kind::Accept { listener } => net.listener_shard(listener).is_some() && net.is_acceptable(listener),
-            Kind::Receive(socket) => net.is_readable(self.connection(socket), Side::Server),
+            Kind::Receive(socket) | Kind::Fill { socket, .. } => net.is_readable(self.connection(socket), Side::Server),
             Kind::Writable(socket) => net.is_writable(self.connection(socket), Side::Server),
             Kind::Send(socket) => {
                 let connection = self.connection(socket);
@@ -190,6 +191,7 @@ impl Kernel {
             (Some(result), _) => (result, false),
             (None, Kind::Accept { listener }) => self.accept(listener, net),
             (None, Kind::Receive(socket)) => self.receive(socket, net),
+            (None, Kind::Fill { socket, most }) => (self.fill(slot, socket, most, net), false),
             (None, Kind::Send(socket)) => (self.send(slot, socket, net)?, false),
             (None, Kind::Writable(_)) => (Event::Writable(Ok(())), false),
             (None, Kind::PeerAddress(_) | Kind::Transmit(_) | Kind::Close(_) | Kind::Shutdown(_)) => {
@@ -258,6 +260,30 @@ impl Kernel {
         }
     }
 
+    /// Receives behind the bytes that the operation has.
+    fn fill(&mut self, slot: u32, socket: Socket, most: usize, net: &mut Net) -> Event {
+        let connection = self.connection(socket);
+        let short = strikes(&mut net.rng, net.faults.short_receive);
+        let most = if short { net.rng.usize(1..=most) } else { most };
+        let mut came = vec![0; most];
+        let found = net.read(connection, Side::Server, &mut came);
+        let mut bytes = owned(self.table.at(slot).data.take());
+        let place = bytes.as_ptr();
+        let result = match found {
+            Found::Bytes(len) => {
+                bytes.extend_from_slice(&came[..len]);
+                assert_eq!(bytes.as_ptr(), place, "there was room for it");
+                Ok(len)
+            }
+            Found::End => Ok(0),
+            Found::Failed(error) => Err(io::Error::from_raw_os_error(error)),
+            Found::Nothing => unreachable!("looked before"),
+        };
+        let count = *result.as_ref().unwrap_or(&0) as u64;
+        net.note("shard # socket #: is filled with # bytes", &[self.shard as u64, u64::from(socket.0), count]);
+        Event::Filled(bytes, result)
+    }
+
     /// Sends what fits. An event once that was the last of it.
     fn send(&mut self, slot: u32, socket: Socket, net: &mut Net) -> Option<Event> {
         let connection = self.connection(socket);
@@ -280,6 +306,14 @@ impl Kernel {
             Err(error) => Err(io::Error::from_raw_os_error(error)),
         };
         Some(Event::Sent(operation.data.take().expect("a send has data"), result))
+    }
+}
+
+/// The memory of an operation that receives.
+fn owned(data: Option<Data>) -> Vec<u8> {
+    match data {
+        Some(Data::Owned { bytes, .. }) => bytes,
+        other => unreachable!("a receive has memory of its own, not {other:?}"),
     }
 }
 

@@ -8,6 +8,7 @@ pub(super) enum Kind {
     Accept { listener: u32 },
     PeerAddress(Socket),
     Receive(Socket),
+    Fill { socket: Socket, most: usize },
     Transmit(Socket),
     Send(Socket),
     Writable(Socket),
@@ -21,6 +22,7 @@ impl Kind {
             Kind::Accept { .. } => 1,
             Kind::PeerAddress(_) => 12,
             Kind::Receive(_) => 2,
+            Kind::Fill { .. } => 13,
             Kind::Transmit(_) => 3,
             Kind::Send(_) => 4,
             Kind::Writable(_) => 5,
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Accept { .. } => None,
             Kind::PeerAddress(socket)
             | Kind::Receive(socket)
+            | Kind::Fill { socket, .. }
             | Kind::Transmit(socket)
             | Kind::Send(socket)
             | Kind::Writable(socket)
