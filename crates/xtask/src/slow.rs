@@ -22,6 +22,10 @@ const CONNECTIONS: usize = 1000;
 const ROUNDS: usize = 3;
 /// Seconds of a span.
 const SPAN_SECONDS: &str = "1.5";
+/// How often a span is measured that a hypervisor has disturbed.
+const SPANS_MAX: usize = 4;
+/// How a run of ringload ends that is void, but lost and changed nothing (docs/measuring.md).
+const VOID: &str = "exit status: 4";
 /// Until nearly all connections of an attack are there, or gone again.
 const RAMP: Duration = Duration::from_secs(15);
 /// How many times its quiet value the 99th percentile may be.
@@ -129,13 +133,22 @@ impl Scene<'_> {
         Ok(established(&table, self.server.port()))
     }
 
-    /// The 99th percentile of an echo, in microseconds.
+    /// The 99th percentile of an echo, in microseconds. A span in which a hypervisor took the cores is measured again; where it
+    /// takes them in each, they are measured as they are.
     fn p99(&self) -> Result<f64, String> {
-        let mut ringload = self.context.command(self.context.target.join("release/ringload"));
-        ringload.args(["echo", &self.server.websocket_url("/echo"), "--connections", "1", "--core", "1"]);
-        ringload.args(["--seconds", SPAN_SECONDS, "--warm-up", "0.2"]);
         let scratch = provision::log(self.context, "slow-ringload")?;
-        p99_in(&process::output(&mut ringload, &scratch, self.deadline)?)
+        let mut span = 1;
+        loop {
+            let mut ringload = self.context.command(self.context.target.join("release/ringload"));
+            ringload.args(["echo", &self.server.websocket_url("/echo"), "--connections", "1", "--core", "1"]);
+            ringload.args(["--seconds", SPAN_SECONDS, "--warm-up", "0.2"]);
+            match process::output(&mut ringload, &scratch, self.deadline) {
+                Ok(text) => return p99_in(&text),
+                Err(error) if !error.ends_with(VOID) => return Err(error),
+                Err(_) if span < SPANS_MAX => span += 1,
+                Err(error) => return p99_in(&fs::read_to_string(&scratch).map_err(|_| error)?),
+            }
+        }
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "release",
         about: "tests that need release speed: faults, calls, idle",
-        limit: minutes(20),
+        limit: minutes(30),
         run: release,
     },
     Step {
