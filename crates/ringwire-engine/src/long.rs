@@ -26,7 +26,7 @@ impl<M> Core<M> {
         2 * self.options.receive_buffer_bytes as usize
     }
 
-    /// Memory to receive in what a connection's message lacks, or a header, if the message before was long and this one is.
+    /// Memory to receive in what a connection's long message lacks, or a header behind one.
     pub(crate) fn make_room(&mut self, slot: u32) -> Option<Room> {
         let long_bytes_min = self.long_bytes_min();
         let Connection { life: Life::Live, tls: None, protocol, flags, .. } = self.slab.at(slot) else { return None };

@@ -276,3 +276,20 @@ impl Default for Timeouts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_message_more_is_staged_than_a_peer_may_be_behind_unless_a_handler_would_be_refused() {
+        let usual = Limits { backlog_high_bytes: 256 << 10, backlog_bytes_max: 1 << 20, ..Limits::default() };
+        let frame = (16 << 10) + 4;
+        assert!(usual.may_stage(15 * frame, frame) && !usual.may_stage(16 * frame, 1));
+        assert!(usual.may_stage(0, 1 << 20) && !usual.may_stage(0, (1 << 20) + 1) && !usual.may_stage(1, 500 << 10));
+        let tight = Limits { backlog_high_bytes: 100, backlog_bytes_max: 150, ..Limits::default() };
+        assert!(tight.may_stage(90, 60) && !tight.may_stage(90, 61));
+        let wide = Limits { backlog_high_bytes: 4 << 20, backlog_bytes_max: 8 << 20, ..Limits::default() };
+        assert!(wide.may_stage(2 << 20, 2 << 20) && !wide.may_stage(2 << 20, (2 << 20) + 1));
+    }
+}
