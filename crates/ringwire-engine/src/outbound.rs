@@ -179,7 +179,10 @@ impl<D: Driver, H: Handler> Shard<D, H> {
                 shared.tail(unsent).head(kept).copy_to(&mut rest);
                 (rest, 0)
             }
-            Data::Owned { bytes, start } => (bytes[start + sent..start + sent + kept].to_vec(), 0),
+            Data::Owned { mut bytes, start } => {
+                bytes.truncate(start + sent + kept);
+                (bytes, start + sent)
+            }
         };
         let mut rest = Rest::new(rest, start);
         let connection = self.core.slab.at(slot);

@@ -41,25 +41,37 @@ fn feed(decoder: &mut Decoder, pieces: &[&[u8]]) -> Vec<Owned> {
 fn feed_with(decoder: &mut Decoder, mut extension: Option<Box<dyn Extension>>, pieces: &[&[u8]]) -> Vec<Owned> {
     let mut events = Vec::new();
     for piece in pieces {
-        let mut input = piece.to_vec();
-        let mut rest = &mut input[..];
-        while !rest.is_empty() {
-            match decoder.decode_with(rest, extension.as_deref_mut()) {
-                Ok(step) => {
-                    assert!(step.consumed > 0, "every call makes progress");
-                    let consumed = step.consumed;
-                    events.extend(step.event.map(owned));
-                    rest = &mut rest[consumed..];
-                }
-                Err(violation) => {
-                    events.push(Owned::Violation(violation));
-                    return events;
-                }
-            }
+        if !decode_all(decoder, extension.as_deref_mut(), &mut piece.to_vec(), &mut events) {
+            break;
         }
-        decoder.release();
     }
     events
+}
+
+/// Decodes what was received in place, and `input`. `false`: the stream broke a rule.
+fn decode_all(
+    decoder: &mut Decoder,
+    mut extension: Option<&mut (dyn Extension + 'static)>,
+    input: &mut [u8],
+    events: &mut Vec<Owned>,
+) -> bool {
+    let mut at = 0;
+    while at < input.len() || decoder.is_filled() {
+        let was_filled = decoder.is_filled();
+        match decoder.decode_with(&mut input[at..], extension.as_deref_mut()) {
+            Ok(step) => {
+                assert!(was_filled || step.consumed > 0, "every call makes progress");
+                at += step.consumed;
+                events.extend(step.event.map(owned));
+            }
+            Err(violation) => {
+                events.push(Owned::Violation(violation));
+                return false;
+            }
+        }
+    }
+    decoder.release();
+    true
 }
 
 /// The same, but that what is missing of a message is received in place wherever it has so many bytes.
@@ -84,21 +96,9 @@ fn feed_in_place(decoder: &mut Decoder, pieces: &[&[u8]], bytes_min: usize) -> V
                 }
                 None => piece = &[],
             }
-            let mut rest = &mut input[..];
-            while !rest.is_empty() || decoder.is_filled() {
-                match decoder.decode(rest) {
-                    Ok(step) => {
-                        let consumed = step.consumed;
-                        events.extend(step.event.map(owned));
-                        rest = &mut rest[consumed..];
-                    }
-                    Err(violation) => {
-                        events.push(Owned::Violation(violation));
-                        return events;
-                    }
-                }
+            if !decode_all(decoder, None, &mut input, &mut events) {
+                return events;
             }
-            decoder.release();
         }
     }
     events

@@ -5,7 +5,7 @@ use std::io::Write;
 use ringwire_engine::codec::{CloseCode, Opcode};
 
 use crate::support::client::{Client, Heard, PATIENCE};
-use crate::support::server::{AMONG, Server, options};
+use crate::support::server::{AMONG, NO_ECHO, PULL, Server, options};
 
 /// A message that is longer than what a handler may be behind, that begins so, and how to tell it from others.
 fn message(how: u8, bytes: usize) -> Vec<u8> {
@@ -112,6 +112,25 @@ fn a_peer_that_goes_in_the_middle_of_a_long_message_is_let_go_and_so_is_one_that
     drained.send_close(CloseCode::GOING_AWAY);
     assert!(matches!(drained.hear(), Heard::End(_)));
     server.join();
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_read_from_however_long_its_messages() {
+    if crate::SECURE {
+        // What was encrypted cannot be taken back: all of it waits, and is more than a peer may be behind.
+        return;
+    }
+    let server = Server::start(options());
+    let mut client = server.open();
+    client.send(Opcode::Binary, PULL);
+    server.wait(|seen| seen.shorts > 0, |_| ());
+    let long = [NO_ECHO, &[b'n'; 300_000]].concat();
+    for sent in 1..=10 {
+        client.send(Opcode::Binary, &long);
+        server.wait(|seen| seen.message_bytes == PULL.len() + sent * long.len(), |_| ());
+    }
+    drop(client);
+    server.finish();
 }
 
 #[test]

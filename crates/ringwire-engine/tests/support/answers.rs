@@ -22,6 +22,8 @@ pub(crate) struct Answers {
     cursors: HashMap<ConnectionId, usize>,
     log: Arc<[AtomicU64]>,
     published: usize,
+    /// The WebSocket that is pulled for without end, with bytes that are no frames: for a peer that does not read.
+    endless: Option<ConnectionId>,
 }
 
 /// The event of this number.
@@ -41,7 +43,13 @@ impl Default for Answers {
         }
         assert_eq!(bytes.len(), EVENTS_MAX * CHUNK_BYTES);
         let words = bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight")));
-        Self { waiting: Vec::new(), cursors: HashMap::new(), log: words.map(AtomicU64::new).collect(), published: 0 }
+        Self {
+            waiting: Vec::new(),
+            cursors: HashMap::new(),
+            log: words.map(AtomicU64::new).collect(),
+            published: 0,
+            endless: None,
+        }
     }
 }
 
@@ -83,7 +91,16 @@ impl Answers {
         self.streams().for_each(|connection| cx.ready(connection));
     }
 
+    pub(crate) fn pull_endlessly<M>(&mut self, cx: &mut Context<'_, M>, connection: ConnectionId) {
+        self.endless = Some(connection);
+        cx.ready(connection);
+    }
+
     pub(crate) fn poll_transmit(&mut self, connection: ConnectionId, out: &mut Transmit) {
+        if self.endless == Some(connection) {
+            let end = out.budget().min(EVENTS_MAX * CHUNK_BYTES) as u32;
+            return out.shared(Shared::new(Arc::clone(&self.log), 0, end));
+        }
         let Some(cursor) = self.cursors.get_mut(&connection) else { return };
         let chunks = (self.published * CHUNK_BYTES - *cursor) / CHUNK_BYTES;
         let end = *cursor + chunks.min(out.budget().div_ceil(CHUNK_BYTES)) * CHUNK_BYTES;
@@ -95,6 +112,9 @@ impl Answers {
     }
 
     pub(crate) fn on_short(&mut self, connection: ConnectionId, unsent: usize) -> usize {
+        if self.endless == Some(connection) {
+            return unsent.min(CHUNK_BYTES);
+        }
         let Some(cursor) = self.cursors.get_mut(&connection) else { return unsent };
         let kept = unsent % CHUNK_BYTES;
         *cursor -= unsent - kept;

@@ -108,6 +108,9 @@ pub(crate) const NO_ECHO: &[u8] = b"no echo";
 /// A message that begins so goes back with other messages around it, as the byte behind says: see [`send_among`].
 pub(crate) const AMONG: &[u8] = b"among";
 
+/// The message behind which its connection is pulled for without end.
+pub(crate) const PULL: &[u8] = b"pull";
+
 /// The message that is answered with the number of the connection's shard.
 pub(crate) const WHICH_SHARD: &[u8] = b"which shard?";
 
@@ -389,6 +392,10 @@ impl Handler for Probe {
             return cx.send_text(connection, &answer).expect("it is open");
         }
         let sent = match message.bytes() {
+            PULL => {
+                self.answers.pull_endlessly(cx, connection);
+                Ok(())
+            }
             bytes if bytes.starts_with(NO_ECHO) => Ok(()),
             bytes if bytes.starts_with(AMONG) => send_among(cx, connection, message.into_bytes()),
             _ => cx.send_back(connection, message),
