@@ -2,9 +2,9 @@
 //! long the echoes of another client take meanwhile.
 //!
 //! The server has one shard, on core 0; the clients are on core 1, so that what is measured is the server. Quiet and
-//! attacked spans alternate. The median of the attacked spans' 99th percentiles is compared with the least of the quiet
-//! ones', so that a server does not pass by being as slow after an attack as under it. A mode that does not hold is
-//! measured once more: other processes of the machine may have been in the way.
+//! attacked spans alternate. The least of the attacked spans' 99th percentiles is compared with the least of the quiet ones':
+//! what else the machine does only adds, and a server does not pass by being as slow after an attack as under it. A mode
+//! that does not hold is measured once more; where a hypervisor takes the cores all the time, it is not judged.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::process::{self, Deadline, Guarded};
 use crate::provision;
 use crate::server::{self, Server};
+use crate::test::Outcome;
 
 /// Connections of an attack.
 const CONNECTIONS: usize = 1000;
@@ -22,8 +23,11 @@ const CONNECTIONS: usize = 1000;
 const ROUNDS: usize = 3;
 /// Seconds of a span.
 const SPAN_SECONDS: &str = "1.5";
-/// How often a span is measured that a hypervisor has disturbed.
-const SPANS_MAX: usize = 4;
+/// How often a span is measured that is void.
+const TRIES_MAX: usize = 4;
+/// How long slowhttptest gives its probe of the server. It polls the probe's socket without a pause once that time has passed
+/// (by default 5 seconds), and then takes the core that the echoing client has as well; an attack is over before.
+const PROBE_SECONDS: &str = "60";
 /// How a run of ringload ends that is void, but lost and changed nothing (docs/measuring.md).
 const VOID: &str = "exit status: 4";
 /// Until nearly all connections of an attack are there, or gone again.
@@ -50,8 +54,22 @@ const MODES: [Mode; 3] = [
     ("slow reads", "/", &["-X", "-k", "5", "-n", "1", "-w", "64", "-y", "512", "-z", "32"]),
 ];
 
-/// Runs every mode; an error says in which the other client was not served.
-pub(crate) fn run(context: &Context, slowhttptest: &Path, deadline: Deadline) -> Result<(), String> {
+/// What came of a mode.
+struct Measured {
+    /// The 99th percentile beside the attack over the quiet one.
+    ratio: f64,
+    /// Whether some span was void, however often it was measured.
+    is_void: bool,
+}
+
+impl Measured {
+    fn holds(&self) -> bool {
+        self.ratio <= RATIO_MAX
+    }
+}
+
+/// Runs every mode: whether the other client was served in each, and an error if that could not be measured.
+pub(crate) fn run(context: &Context, slowhttptest: &Path, deadline: Deadline) -> Result<Outcome, String> {
     let binary = server::build(context, deadline)?;
     let ringload = ["build", "--release", "--quiet", "--package", "ringload"];
     process::run(&mut context.cargo(&ringload), deadline)?;
@@ -59,19 +77,40 @@ pub(crate) fn run(context: &Context, slowhttptest: &Path, deadline: Deadline) ->
     let config = context.folder("slow")?.join("config.toml");
     fs::write(&config, CONFIG).map_err(|error| format!("cannot write {}: {error}", config.display()))?;
     let config = config.to_string_lossy();
-    MODES.iter().try_for_each(|mode| {
-        let measure = || {
-            let server = Server::start(&binary, &["--config", &config], &log, deadline)?;
-            let ratio = Scene { context, slowhttptest, server: &server, deadline }.measure(mode);
-            let ended = server.stop();
-            let ratio = ratio.map_err(|error| format!("{}: {error}", mode.0))?;
-            ended.map(|()| ratio)
-        };
-        let first = measure()?;
-        let ratio = if first <= RATIO_MAX { first } else { measure()? };
-        let words = "times its quiet value beside 1,000 slow connections";
-        if ratio <= RATIO_MAX { Ok(()) } else { Err(format!("{}: the p99 of echoes is {ratio:.2} {words}", mode.0)) }
-    })
+    let measure = |mode: &Mode| {
+        let server = Server::start(&binary, &["--config", &config], &log, deadline)?;
+        let measured = Scene { context, slowhttptest, server: &server, deadline }.measure(mode);
+        let ended = server.stop();
+        let measured = measured.map_err(|error| format!("{}: {error}", mode.0))?;
+        ended.map(|()| measured)
+    };
+    let mut outcome = Outcome::Passed;
+    for mode in &MODES {
+        let first = measure(mode)?;
+        let measured = if first.holds() { first } else { measure(mode)? };
+        let ratio = format!(
+            "{}: the p99 of echoes is {:.2} times its quiet value beside 1,000 slow connections",
+            mode.0, measured.ratio
+        );
+        match measured {
+            measured if measured.holds() => {}
+            Measured { is_void: true, .. } => {
+                outcome = Outcome::Skipped(format!(
+                    "{ratio}, but a span was void in each of {TRIES_MAX} tries: this machine's cores are not its own"
+                ));
+            }
+            Measured { is_void: false, .. } => return Ok(Outcome::Failed(ratio)),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Echoes of a client, for [`SPAN_SECONDS`].
+struct Span {
+    /// Their 99th percentile, in microseconds.
+    p99: f64,
+    /// Whether a hypervisor took the cores meanwhile, in every try.
+    is_void: bool,
 }
 
 struct Scene<'a> {
@@ -82,23 +121,25 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// The ratio of attacked to quiet.
-    fn measure(&self, &(name, path, options): &Mode) -> Result<f64, String> {
-        let (mut quiet, mut attacked) = (vec![self.p99()?], Vec::new());
+    /// The least of the attacked spans over the least of the quiet ones.
+    fn measure(&self, &(name, path, options): &Mode) -> Result<Measured, String> {
+        let (mut quiet, mut attacked) = (vec![self.span()?], Vec::new());
         for _ in 0..ROUNDS {
             let attack = self.attack(path, options)?;
-            attacked.push(self.p99()?);
+            attacked.push(self.span()?);
             let left = self.connections()?;
             if left < CONNECTIONS * 9 / 10 {
                 return Err(format!("only {left} of {CONNECTIONS} slow connections lasted"));
             }
             drop(attack);
             self.wait_for_connections(|count| count < CONNECTIONS / 20)?;
-            quiet.push(self.p99()?);
+            quiet.push(self.span()?);
         }
-        let (quiet, attacked) = (quiet.into_iter().fold(f64::INFINITY, f64::min), median(attacked));
+        let is_void = quiet.iter().chain(&attacked).any(|span| span.is_void);
+        let least = |spans: &[Span]| spans.iter().map(|span| span.p99).fold(f64::INFINITY, f64::min);
+        let (quiet, attacked) = (least(&quiet), least(&attacked));
         println!("{name}: p99 of echoes {quiet:.1} us quiet, {attacked:.1} us attacked");
-        Ok(attacked / quiet)
+        Ok(Measured { ratio: attacked / quiet, is_void })
     }
 
     /// Slow connections, which are there when this returns.
@@ -107,7 +148,8 @@ impl Scene<'_> {
         let mut command = self.context.command("taskset");
         command.args(["--cpu-list", "1"]).arg(self.slowhttptest).args(options);
         let count = CONNECTIONS.to_string();
-        command.args(["-c", &count, "-r", &count, "-l", "30", "-u", &url]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["-c", &count, "-r", &count, "-l", "30", "-p", PROBE_SECONDS, "-u", &url]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let attack = Guarded::spawn(&mut command)?;
         self.wait_for_connections(|count| count >= CONNECTIONS * 19 / 20)?;
         Ok(attack)
@@ -133,28 +175,25 @@ impl Scene<'_> {
         Ok(established(&table, self.server.port()))
     }
 
-    /// The 99th percentile of an echo, in microseconds. A span in which a hypervisor took the cores is measured again; where it
-    /// takes them in each, they are measured as they are.
-    fn p99(&self) -> Result<f64, String> {
+    /// Echoes of another client. A span that is void, which is one in which a hypervisor took the cores, is measured again.
+    fn span(&self) -> Result<Span, String> {
         let scratch = provision::log(self.context, "slow-ringload")?;
-        let mut span = 1;
+        let mut tries = 1;
         loop {
             let mut ringload = self.context.command(self.context.target.join("release/ringload"));
             ringload.args(["echo", &self.server.websocket_url("/echo"), "--connections", "1", "--core", "1"]);
             ringload.args(["--seconds", SPAN_SECONDS, "--warm-up", "0.2"]);
             match process::output(&mut ringload, &scratch, self.deadline) {
-                Ok(text) => return p99_in(&text),
+                Ok(text) => return Ok(Span { p99: p99_in(&text)?, is_void: false }),
                 Err(error) if !error.ends_with(VOID) => return Err(error),
-                Err(_) if span < SPANS_MAX => span += 1,
-                Err(error) => return p99_in(&fs::read_to_string(&scratch).map_err(|_| error)?),
+                Err(_) if tries < TRIES_MAX => tries += 1,
+                Err(error) => {
+                    let text = fs::read_to_string(&scratch).map_err(|_| error)?;
+                    return Ok(Span { p99: p99_in(&text)?, is_void: true });
+                }
             }
         }
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Lines of `/proc/net/tcp` (proc(5)) with this local port and state 01.
@@ -196,6 +235,5 @@ mod tests {
                     \x20 echo         20.1  25.2  31.5   60.0  90.0\n";
         assert_eq!(p99_in(text), Ok(31.5));
         assert!(p99_in("nothing").is_err());
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
     }
 }

@@ -184,7 +184,7 @@ fn slow_clients(context: &Context, deadline: Deadline) -> Outcome {
         return Outcome::Skipped("one core is too few to measure a server beside its clients".to_owned());
     }
     let needs = provision::program(context, &["slowhttptest"], deadline);
-    with(context, needs, |slowhttptest| slow::run(context, &slowhttptest, deadline))
+    with(context, needs, |slowhttptest| slow::run(context, &slowhttptest, deadline).unwrap_or_else(Outcome::Failed))
 }
 
 fn scan_tls(context: &Context, deadline: Deadline) -> Outcome {
@@ -295,10 +295,10 @@ fn deny(context: &Context, deadline: Deadline) -> Outcome {
 }
 
 /// Runs a step with what it needs, or says that it could not be had.
-fn with<Needs>(
+fn with<Needs, Done: Into<Outcome>>(
     context: &Context,
     needs: Result<Needs, String>,
-    run: impl FnOnce(Needs) -> Result<(), String>,
+    run: impl FnOnce(Needs) -> Done,
 ) -> Outcome {
     match needs {
         Ok(needs) => run(needs).into(),
