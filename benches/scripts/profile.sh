@@ -42,6 +42,7 @@ wanted() { [ ${#rows[@]} -eq 0 ] || [[ " ${rows[*]} " == *" $1 "* ]]; }
 rows=("$@")
 wanted echo && row echo /echo echo --connections 100 --bytes 64
 wanted echo-depth-16 && row echo-depth-16 /echo echo --connections 100 --bytes 64 --depth 16
+wanted echo-1000 && row echo-1000 /echo echo --connections 1000 --bytes 64
 wanted echo-16384 && row echo-16384 /echo echo --connections 100 --bytes 16384
 wanted echo-262144-depth-16 && row echo-262144-depth-16 /echo echo --connections 1 --bytes 262144 --depth 16
 wanted fanout-rest && row fanout-rest "" fanout --subscribers 1000 --rate 100
